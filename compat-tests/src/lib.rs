@@ -1,0 +1,1 @@
+//! halofs-compat-tests.

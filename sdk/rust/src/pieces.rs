@@ -1,0 +1,126 @@
+//! A body as a list of byte strings: what arrived from the network is sealed without first being glued together.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes in pieces, in order. Consumed from the front; a consumed piece is freed at once.
+#[derive(Debug, Clone, Default)]
+pub struct Pieces {
+    pieces: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Pieces {
+    /// No bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends; empty pieces are dropped.
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.len += piece.len();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// Bytes left.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no bytes are left.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pieces in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter()
+    }
+
+    /// Takes the next piece, whatever its size.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let p = self.pieces.pop_front()?;
+        self.len -= p.len();
+        Some(p)
+    }
+
+    /// Takes the first `n` bytes (or all, if fewer) as pieces, without copying.
+    pub fn split_to(&mut self, n: usize) -> Self {
+        let mut out = Self::new();
+        while out.len < n {
+            let Some(mut p) = self.pop() else { break };
+            let want = n - out.len;
+            if p.len() > want {
+                out.push(p.split_to(want));
+                self.len += p.len();
+                self.pieces.push_front(p);
+            } else {
+                out.push(p);
+            }
+        }
+        out
+    }
+
+    /// Moves up to `n` bytes from the front into `to`.
+    pub fn drain_into(&mut self, to: &mut Vec<u8>, n: usize) {
+        let mut left = n;
+        while left > 0 {
+            let Some(p) = self.pieces.front_mut() else { return };
+            let take = left.min(p.len());
+            to.extend_from_slice(p.get(..take).unwrap_or_default());
+            p.advance(take);
+            self.len -= take;
+            left -= take;
+            if p.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+    }
+
+    /// All bytes as one string; copies unless there is one piece.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.pieces.len() <= 1 {
+            return self.pop().unwrap_or_default();
+        }
+        let mut all = BytesMut::with_capacity(self.len);
+        self.pieces.iter().for_each(|p| all.extend_from_slice(p));
+        all.freeze()
+    }
+}
+
+impl From<Bytes> for Pieces {
+    fn from(b: Bytes) -> Self {
+        let mut p = Self::new();
+        p.push(b);
+        p
+    }
+}
+
+impl FromIterator<Bytes> for Pieces {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(iter: I) -> Self {
+        let mut p = Self::new();
+        iter.into_iter().for_each(|b| p.push(b));
+        p
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_and_drains_across_pieces() {
+        let mut p: Pieces = [&b"abc"[..], b"", b"defg", b"h"].into_iter().map(Bytes::from_static).collect();
+        assert_eq!(p.len(), 8);
+        let front = p.split_to(5);
+        assert_eq!((front.len(), p.len()), (5, 3));
+        assert_eq!(front.into_bytes(), Bytes::from_static(b"abcde"));
+        let mut v = Vec::new();
+        p.drain_into(&mut v, 2);
+        assert_eq!((v.as_slice(), p.len()), (&b"fg"[..], 1));
+        assert_eq!(p.into_bytes(), Bytes::from_static(b"h"));
+    }
+}
