@@ -1,0 +1,3 @@
+//! Identities, credentials, and the one place where a request is authorised.
+
+pub mod identity;

@@ -1,0 +1,5 @@
+//! Who exists and what each may do.
+
+/// All identities.
+#[derive(Debug, Clone, Default)]
+pub struct Identities {}

@@ -1,0 +1,83 @@
+//! Everything that a request of the S3 face needs, in one place.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use halofs_client::filer::FilerApi;
+use halofs_client::master::MasterApi;
+use halofs_client::volume::VolumeApi;
+use halofs_runtime::admission::Admission;
+use halofs_runtime::{Clock, Rng};
+
+use crate::auth::identity::Identities;
+use crate::config::GatewayConfig;
+use crate::ops::data::DataPath;
+
+/// What the wiring passes in.
+#[derive(Clone)]
+pub struct Deps {
+    /// Names.
+    pub filer: Arc<dyn FilerApi>,
+    /// Ids.
+    pub master: Arc<dyn MasterApi>,
+    /// Bytes.
+    pub volume: Arc<dyn VolumeApi>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// The S3 gateway.
+pub struct Gateway {
+    /// Names.
+    pub(crate) filer: Arc<dyn FilerApi>,
+    /// Ids.
+    pub(crate) master: Arc<dyn MasterApi>,
+    /// Bytes.
+    pub(crate) volume: Arc<dyn VolumeApi>,
+    /// Time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub(crate) rng: Arc<dyn Rng>,
+    /// Byte permits: taken before a body is read.
+    pub(crate) admission: Admission,
+    /// Settings.
+    pub(crate) config: GatewayConfig,
+    /// Who may do what; swapped whole on reload.
+    pub(crate) identities: ArcSwap<Identities>,
+    /// Leases, chunk writer and chunk reader.
+    pub(crate) data: DataPath,
+}
+
+impl Gateway {
+    /// A gateway that answers for `identities`.
+    pub fn new(config: GatewayConfig, identities: Identities, deps: Deps) -> Arc<Self> {
+        let data = DataPath::new(&config, &deps);
+        let Deps {
+            filer,
+            master,
+            volume,
+            clock,
+            rng,
+        } = deps;
+        let admission = Admission::new(config.bytes_in_flight, config.admission_wait);
+        let identities = ArcSwap::from_pointee(identities);
+        Arc::new(Self {
+            filer,
+            master,
+            volume,
+            clock,
+            rng,
+            admission,
+            config,
+            identities,
+            data,
+        })
+    }
+
+    /// Drains what runs in the background: open leases are closed.
+    pub async fn stop(&self) {
+        self.data.stop().await;
+    }
+}

@@ -1,0 +1,1 @@
+//! Headers that ask for what is not built are refused, never ignored.

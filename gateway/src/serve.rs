@@ -1,0 +1,1 @@
+//! The HTTP handler of the S3 port.
