@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod real;
+pub mod sim;
 
 pub use real::RealDisk;
+pub use sim::SimDisk;
 
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,13 +98,18 @@ pub trait DiskFile: Send + Sync {
 
 /// Reads exactly `buf.len()` bytes at `at`.
 pub fn read_exact_at(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> io::Result<()> {
-    if file.read_at(buf, at)? == buf.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if file.read_at(buf, at)? == buf.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// The whole of a small file.
 pub fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path, Open::Read)?;
-    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let len =
+        usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut buf = vec![0; len];
     let got = file.read_at(&mut buf, 0)?;
     buf.truncate(got);
@@ -116,7 +123,11 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8], secret: bool) -> io
     if disk.exists(&tmp)? {
         disk.remove(&tmp)?;
     }
-    let file = if secret { disk.create_secret(&tmp)? } else { disk.open(&tmp, Open::CreateNew)? };
+    let file = if secret {
+        disk.create_secret(&tmp)?
+    } else {
+        disk.open(&tmp, Open::CreateNew)?
+    };
     file.write_at(&[IoSlice::new(content)], 0)?;
     file.sync_all()?;
     disk.rename(&tmp, path)?;

@@ -47,7 +47,9 @@ impl Disk for RealDisk {
         let opened = options.open(path);
         let file = match opened {
             // tmpfs and some others know no O_DIRECT; they have no cache of a device to by-pass either.
-            Err(e) if direct && e.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            Err(e)
+                if direct && e.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
+            {
                 direct = false;
                 OpenOptions::new().read(true).open(path)?
             }
@@ -75,7 +77,10 @@ impl Disk for RealDisk {
         self.sync_dir(up)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that renames")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that renames"
+    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -93,7 +98,10 @@ impl Disk for RealDisk {
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            out.push(Entry { name, is_dir: entry.file_type()?.is_dir() });
+            out.push(Entry {
+                name,
+                is_dir: entry.file_type()?.is_dir(),
+            });
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
@@ -110,11 +118,20 @@ impl Disk for RealDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let s = rustix::fs::statvfs(path)?;
-        Ok(Space { total: s.f_blocks.saturating_mul(s.f_frsize), free: s.f_bavail.saturating_mul(s.f_frsize) })
+        Ok(Space {
+            total: s.f_blocks.saturating_mul(s.f_frsize),
+            free: s.f_bavail.saturating_mul(s.f_frsize),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(FileLock(file)))
     }
@@ -216,7 +233,9 @@ mod tests {
     fn direct_reads_any_offset() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let data: Vec<u8> = (0..20_000u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
+        let data: Vec<u8> = (0..20_000u32)
+            .map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1])
+            .collect();
         replace(&RealDisk, &path, &data, true).unwrap();
         assert_eq!(RealDisk.mode_owner(&path).unwrap().0, 0o600);
         assert_eq!(read_all(&RealDisk, &path).unwrap(), data);
