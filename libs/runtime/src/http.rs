@@ -1,19 +1,31 @@
 //! The HTTP server that every port uses: connection cap, timeouts, TLS, request ids, one log line a request.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`body`] | request bodies that time out, response bodies, collecting with admission |
+//! | [`serve`] | listeners, the connection cap, draining |
+//! | `conn` | one connection: the guarded socket, its deadlines, lingering close |
+//! | `exchange` | one request: its id, checks, counters, log line |
+//!
+//! A panic of a handler aborts the process through the hook of [`crate::telemetry`]: state after it is not trusted.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
+pub mod body;
+mod conn;
+mod exchange;
+pub mod serve;
 
-/// An error of a response body's stream: the connection is cut.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of every response.
-pub type HttpBody = UnsyncBoxBody<Bytes, BodyError>;
+pub use body::{
+    BodyError, CollectError, Collected, HttpBody, RequestBody, RequestBodyError, collect, empty,
+    full,
+};
+pub use serve::{ServeOptions, Timeouts, bind, serve};
+
 /// A request as handlers get it.
-pub type HttpRequest = http::Request<Incoming>;
+pub type HttpRequest = http::Request<RequestBody>;
 /// A handler's answer.
 pub type HttpResponse = http::Response<HttpBody>;
 
@@ -31,16 +43,9 @@ pub struct RequestContext {
 /// Answers the requests of a port.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
-    fn handle(&self, req: HttpRequest, ctx: RequestContext) -> Pin<Box<dyn Future<Output = HttpResponse> + Send + '_>>;
-}
-
-/// A body of one byte string.
-pub fn full(bytes: impl Into<Bytes>) -> HttpBody {
-    use http_body_util::BodyExt;
-    HttpBody::new(http_body_util::Full::new(bytes.into()).map_err(|never| match never {}))
-}
-
-/// No body.
-pub fn empty() -> HttpBody {
-    full(Bytes::new())
+    fn handle(
+        &self,
+        req: HttpRequest,
+        ctx: RequestContext,
+    ) -> Pin<Box<dyn Future<Output = HttpResponse> + Send + '_>>;
 }

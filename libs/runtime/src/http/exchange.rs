@@ -1,0 +1,348 @@
+//! One request from its head to the end of its answer: id, checks, counters and the log line.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SERVER, TRANSFER_ENCODING};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::{BodyError, Exchange, HttpBody, RequestBody, empty, full};
+use super::conn::ConnState;
+use super::serve::Port;
+use super::{HttpResponse, RequestContext};
+
+/// What every answer says of us.
+const SERVER_VALUE: &str = concat!("HaloFS ", env!("CARGO_PKG_VERSION"));
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+/// Logged for a request whose handler was dropped because the client left.
+const CLIENT_GONE: u16 = 499;
+
+/// Answers the requests of one connection.
+pub(crate) struct Exchanges {
+    pub(crate) port: Arc<Port>,
+    pub(crate) conn: Arc<ConnState>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) tls: bool,
+    /// Random; the n-th request's id is computed from it, so that a request costs no call of the kernel.
+    pub(crate) id: u128,
+    pub(crate) next: AtomicU64,
+}
+
+/// Odd, so that the ids of one connection never repeat; irrational in bits, so that they do not look alike.
+const ID_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+impl Exchanges {
+    fn request_id(&self) -> String {
+        let n = u128::from(self.next.fetch_add(1, Ordering::Relaxed));
+        format!("{:032x}", self.id.wrapping_add(n.wrapping_mul(ID_STEP)))
+    }
+}
+
+type Answer =
+    Pin<Box<dyn Future<Output = Result<Response<CountedBody>, std::convert::Infallible>> + Send>>;
+
+impl hyper::service::Service<Request<Incoming>> for Exchanges {
+    type Response = Response<CountedBody>;
+    type Error = std::convert::Infallible;
+    type Future = Answer;
+
+    fn call(&self, req: Request<Incoming>) -> Answer {
+        let exchange = Arc::new(Exchange::default());
+        self.conn.begin();
+        self.port.metrics.in_flight.add(1);
+        let version = req.version();
+        if version == Version::HTTP_2 {
+            self.conn.h2.store(true, Ordering::Relaxed);
+        }
+        let end = End {
+            port: Arc::clone(&self.port),
+            conn: Arc::clone(&self.conn),
+            exchange: Arc::clone(&exchange),
+            method: req.method().clone(),
+            uri: req.uri().clone(),
+            peer: self.peer,
+            request_id: self.request_id(),
+            started: self.port.clock.monotonic_ns(),
+            status: CLIENT_GONE,
+            bytes_out: 0,
+            whole: false,
+        };
+        let ctx = RequestContext {
+            peer: self.peer,
+            request_id: end.request_id.clone(),
+            tls: self.tls,
+        };
+        let refused = refuse(&req);
+        let clock = Arc::clone(&self.port.clock);
+        let req = req.map(|body| RequestBody::wire(body, clock, exchange));
+        Box::pin(async move {
+            let response = match refused {
+                Some(response) => {
+                    drop(req);
+                    response
+                }
+                None => end.port.handler.handle(req, ctx).await,
+            };
+            Ok(finish(response, end, version))
+        })
+    }
+}
+
+/// Requests that no handler should see: HTTP/1.1 without exactly one `Host`, and transfer codings that hyper would hand
+/// on undecoded.
+fn refuse<B>(req: &Request<B>) -> Option<HttpResponse> {
+    let headers = req.headers();
+    if req.version() == Version::HTTP_11 && headers.get_all(HOST).iter().count() != 1 {
+        return Some(plain(
+            StatusCode::BAD_REQUEST,
+            "a request has exactly one Host header\n",
+        ));
+    }
+    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings
+        .into_iter()
+        .any(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Some(plain(
+            StatusCode::NOT_IMPLEMENTED,
+            "the only transfer coding is chunked\n",
+        ));
+    }
+    None
+}
+
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+}
+
+/// Adds the headers of every answer and hangs the end of the request onto its body.
+fn finish(response: HttpResponse, mut end: End, version: Version) -> Response<CountedBody> {
+    let (mut head, mut body) = response.into_parts();
+    head.headers
+        .insert(SERVER, HeaderValue::from_static(SERVER_VALUE));
+    if let Ok(id) = HeaderValue::from_str(&end.request_id) {
+        head.headers.insert(REQUEST_ID, id);
+    }
+    if end.exchange.unread.load(Ordering::Relaxed) && version < Version::HTTP_2 {
+        // The rest of the body is on its way: the connection cannot carry another request.
+        end.conn.unread.store(true, Ordering::Relaxed);
+        head.headers
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let bodiless = head.status == StatusCode::NO_CONTENT || head.status == StatusCode::NOT_MODIFIED;
+    if bodiless {
+        head.headers.remove(CONTENT_LENGTH);
+        body = empty();
+    } else if end.method == Method::HEAD {
+        if let Some(len) = body.size_hint().exact()
+            && !head.headers.contains_key(CONTENT_LENGTH)
+        {
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        body = empty();
+    }
+    end.status = head.status.as_u16();
+    let expected = if bodiless || end.method == Method::HEAD {
+        Some(0)
+    } else {
+        expected(&head.headers, &body)
+    };
+    Response::from_parts(
+        head,
+        CountedBody {
+            body,
+            expected,
+            end,
+        },
+    )
+}
+
+fn expected(headers: &HeaderMap, body: &HttpBody) -> Option<u64> {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
+    declared.or_else(|| body.size_hint().exact())
+}
+
+/// Dropped when the answer is complete or given up; then it counts and logs.
+struct End {
+    port: Arc<Port>,
+    conn: Arc<ConnState>,
+    exchange: Arc<Exchange>,
+    method: Method,
+    uri: Uri,
+    peer: SocketAddr,
+    request_id: String,
+    started: u64,
+    status: u16,
+    bytes_out: u64,
+    whole: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let now = self.port.clock.monotonic_ns();
+        let ns = now.saturating_sub(self.started);
+        let bytes_in = self.exchange.bytes_in.load(Ordering::Relaxed);
+        if self.exchange.unread.load(Ordering::Relaxed) {
+            self.conn.unread.store(true, Ordering::Relaxed);
+        }
+        self.conn.end(now);
+        let metrics = &self.port.metrics;
+        metrics.in_flight.add(-1);
+        metrics.bytes_in.add(bytes_in);
+        metrics.bytes_out.add(self.bytes_out);
+        metrics.request(&self.method, self.status, ns);
+        tracing::info!(
+            target: "access",
+            port = metrics.port(),
+            method = %self.method,
+            path = %Redacted(&self.uri),
+            status = self.status,
+            bytes_in,
+            bytes_out = self.bytes_out,
+            ms = %Millis(ns),
+            peer = %self.peer,
+            request_id = %self.request_id,
+            whole = self.whole,
+        );
+    }
+}
+
+/// Milliseconds with three digits after the point.
+struct Millis(u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1_000_000, self.0 / 1000 % 1000)
+    }
+}
+
+/// Query parameters whose values are never logged.
+const SECRETS: [&str; 6] = [
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "jwt",
+    "signature",
+    "awsaccesskeyid",
+];
+
+/// A path and query as it goes into the log.
+pub(crate) struct Redacted<'a>(pub(crate) &'a Uri);
+
+impl fmt::Display for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.path())?;
+        let Some(query) = self.0.query() else {
+            return Ok(());
+        };
+        for (i, pair) in query.split('&').enumerate() {
+            f.write_str(if i == 0 { "?" } else { "&" })?;
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            if is_secret(name) {
+                write!(f, "{name}=...")?;
+            } else {
+                f.write_str(pair)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares after undoing percent escapes, since `%6awt` is `jwt` to a handler.
+fn is_secret(name: &str) -> bool {
+    if name.contains('%') {
+        let plain: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
+        return SECRETS
+            .iter()
+            .any(|s| s.as_bytes().eq_ignore_ascii_case(&plain));
+    }
+    SECRETS.iter().any(|s| s.eq_ignore_ascii_case(name))
+}
+
+/// A response body that counts what leaves and ends its request when it is dropped.
+pub(crate) struct CountedBody {
+    body: HttpBody,
+    expected: Option<u64>,
+    end: End,
+}
+
+impl Body for CountedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let n = frame.data_ref().map_or(0, Bytes::len);
+                this.end.bytes_out += u64::try_from(n).unwrap_or(u64::MAX);
+            }
+            Poll::Ready(Some(Err(e))) => {
+                tracing::warn!(
+                    request_id = %this.end.request_id,
+                    bytes_out = this.end.bytes_out,
+                    error = %e,
+                    "an answer was cut because its body failed",
+                );
+            }
+            Poll::Ready(None) => this.end.whole = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        // Hyper does not poll a body past its declared length.
+        self.end.whole |= self.body.is_end_stream() || self.expected == Some(self.end.bytes_out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_reach_the_log() {
+        let uri: Uri = "/b/k?X-Amz-Signature=abc&x=1&X-Amz-Credential=me%2F1&jwt=t&%6Awt=u&X-Amz-Security-Token"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            Redacted(&uri).to_string(),
+            "/b/k?X-Amz-Signature=...&x=1&X-Amz-Credential=...&jwt=...&%6Awt=...&X-Amz-Security-Token=..."
+        );
+    }
+
+    #[test]
+    fn milliseconds() {
+        assert_eq!(Millis(1_234_567).to_string(), "1.234");
+    }
+}
