@@ -1,0 +1,233 @@
+//! Settings: flags over environment over `halofs.toml` over defaults, all under one name each.
+//!
+//! A flag `-s3.port` of any command is `HALOFS_S3_PORT` in the environment and `port` under `[s3]` in the file; a flag
+//! without a dot belongs to its command's section: `-dir` of `server` is `HALOFS_SERVER_DIR` and `[server] dir`.
+//! The command line is Go's: `-name=value`, `-name value`, `--name…` the same, booleans only as `-name` or
+//! `-name=true|false|1|0|t|f`, `--` ends the flags. No other module reads the environment.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+
+/// Flags of SeaweedFS scripts that have no meaning here and do no harm.
+const IGNORED: &[&str] =
+    &["pulseSeconds", "cpuprofile", "memprofile", "raftHashicorp", "raftBootstrap", "idleTimeout", "metricsPort"];
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path}: {error}")]
+    Syntax {
+        /// Which file.
+        path: String,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A value of the file is a table or list where a plain value belongs.
+    #[error("{path}: {key} must be a plain value")]
+    NotPlain {
+        /// Which file.
+        path: String,
+        /// Which key.
+        key: String,
+    },
+}
+
+/// A line to print at start: an ignored flag or an unknown key of the file.
+pub type Warning = String;
+
+/// A value of the environment.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// Turns Go's flag grammar into clap's: single dashes become double ones, harmless flags of others are dropped.
+pub fn normalize(argv: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<Warning>) {
+    let (mut out, mut warnings) = (Vec::new(), Vec::new());
+    let mut args = argv.into_iter();
+    out.extend(args.next());
+    let mut ended = false;
+    for arg in args {
+        let text = arg.to_string_lossy();
+        if ended || !text.starts_with('-') || text == "-" {
+            out.push(arg);
+        } else if text == "--" {
+            ended = true;
+            out.push(arg);
+        } else {
+            let name = text.trim_start_matches('-');
+            let bare = name.split('=').next().unwrap_or(name);
+            if IGNORED.contains(&bare) {
+                warnings.push(format!("flag -{bare} is accepted for old scripts and does nothing"));
+            } else if bare == "h" || bare == "V" {
+                out.push(OsString::from(format!("-{name}")));
+            } else {
+                out.push(OsString::from(format!("--{name}")));
+            }
+        }
+    }
+    (out, warnings)
+}
+
+/// Section and key of a flag of a command.
+pub fn section<'a>(command: &'a str, flag: &'a str) -> (&'a str, &'a str) {
+    match flag.split_once('.') {
+        Some(("master", key)) => ("main", key),
+        Some((section, key)) => (section, key),
+        None => (command, flag),
+    }
+}
+
+/// The environment variable of a flag.
+pub fn variable(command: &str, flag: &str) -> String {
+    let (section, key) = section(command, flag);
+    format!("HALOFS_{section}_{key}").replace(['.', '-'], "_").to_uppercase()
+}
+
+/// The first `halofs.toml` of the search order: `dir` if given, else `.`, `~/.halofs`, `/usr/local/etc/halofs`,
+/// `/etc/halofs`.
+pub fn find_file(dir: Option<&Path>) -> Option<PathBuf> {
+    let dirs = match dir {
+        Some(d) => vec![d.to_path_buf()],
+        None => [Some(PathBuf::from(".")), env("HOME").map(|h| PathBuf::from(h).join(".halofs"))]
+            .into_iter()
+            .flatten()
+            .chain(["/usr/local/etc/halofs", "/etc/halofs"].map(PathBuf::from))
+            .collect(),
+    };
+    dirs.into_iter().map(|d| d.join("halofs.toml")).find(|p| p.is_file())
+}
+
+/// Reads a settings file.
+pub fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: shown.clone(), error })?;
+    text.parse::<toml::Table>().map_err(|e| ConfigError::Syntax { path: shown, error: Box::new(e) })
+}
+
+/// Gives every flag of one command its environment variable and, where the file has one, its default from the file.
+/// Keys of the command's sections that name no flag become warnings.
+pub fn layer(
+    command: Command,
+    file: Option<(&Path, &toml::Table)>,
+) -> Result<(Command, Vec<Warning>), ConfigError> {
+    let name = command.get_name().to_owned();
+    let flags: Vec<(String, String)> = command
+        .get_arguments()
+        .filter_map(|a| Some((a.get_id().to_string(), a.get_long()?.to_owned())))
+        .collect();
+    let mut known: Vec<(String, String)> = Vec::new();
+    let mut command = command;
+    for (id, long) in &flags {
+        let (sec, key) = section(&name, long);
+        known.push((sec.to_owned(), key.to_owned()));
+        let from_file = match file {
+            Some((path, table)) => plain(path, table, sec, key)?,
+            None => None,
+        };
+        let variable = variable(&name, long);
+        let from_env = env(&variable).or_else(|| env(&variable.replacen("HALOFS_", "WEED_", 1)));
+        if let Some(value) = from_env.or(from_file) {
+            command = command.mut_arg(id, |a| a.default_value(value));
+        }
+    }
+    let mut warnings = Vec::new();
+    if let Some((path, table)) = file {
+        for (sec, value) in table {
+            for key in value.as_table().into_iter().flat_map(toml::Table::keys) {
+                let mine = known.iter().any(|(s, _)| s == sec);
+                if mine && !known.iter().any(|(s, k)| s == sec && k == key) {
+                    warnings.push(format!("{}: [{sec}] {key} is not a setting of {name}", path.display()));
+                }
+            }
+        }
+    }
+    Ok((command, warnings))
+}
+
+fn plain(path: &Path, table: &toml::Table, sec: &str, key: &str) -> Result<Option<String>, ConfigError> {
+    let Some(value) = table.get(sec).and_then(|s| s.get(key)) else { return Ok(None) };
+    match value {
+        toml::Value::String(s) => Ok(Some(s.clone())),
+        toml::Value::Integer(n) => Ok(Some(n.to_string())),
+        toml::Value::Boolean(b) => Ok(Some(b.to_string())),
+        toml::Value::Float(f) => Ok(Some(f.to_string())),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
+            Err(ConfigError::NotPlain { path: path.display().to_string(), key: format!("{sec}.{key}") })
+        }
+    }
+}
+
+/// Parses a Go boolean; for clap's `value_parser`.
+pub fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(format!("{other:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction};
+
+    use super::*;
+
+    fn command() -> Command {
+        Command::new("server")
+            .arg(Arg::new("dir").long("dir").default_value("here"))
+            .arg(Arg::new("s3_port").long("s3.port").default_value("8333"))
+            .arg(Arg::new("main_port").long("main.port").alias("master.port").default_value("9333"))
+            .arg(
+                Arg::new("fsync")
+                    .long("fsync")
+                    .action(ArgAction::Set)
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .default_value("true")
+                    .value_parser(go_bool),
+            )
+    }
+
+    fn parse(args: &[&str], file: Option<&toml::Table>) -> clap::ArgMatches {
+        let (args, _) = normalize(std::iter::once("server").chain(args.iter().copied()).map(OsString::from));
+        let (command, _) = layer(command(), file.map(|t| (Path::new("halofs.toml"), t))).unwrap();
+        command.try_get_matches_from(args).unwrap()
+    }
+
+    #[test]
+    fn go_grammar() {
+        let m = parse(&["-dir=/a b", "-master.port", "1", "--fsync=false"], None);
+        assert_eq!(m.get_one::<String>("dir").unwrap(), "/a b");
+        assert_eq!(m.get_one::<String>("main_port").unwrap(), "1");
+        assert!(!m.get_one::<bool>("fsync").unwrap());
+        assert!(*parse(&["-fsync"], None).get_one::<bool>("fsync").unwrap());
+        let (args, warnings) = normalize(["x", "-pulseSeconds=5", "--", "-f"].map(OsString::from));
+        assert_eq!(args, ["x", "--", "-f"].map(OsString::from));
+        assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn file_gives_defaults_and_unknown_keys_warn() {
+        let table: toml::Table = "[s3]\nport = 7\nprot = 8\n[server]\ndir = \"d\"\n[volume]\nx = 1".parse().unwrap();
+        let m = parse(&["-dir=flag"], Some(&table));
+        assert_eq!(m.get_one::<String>("s3_port").unwrap(), "7");
+        assert_eq!(m.get_one::<String>("dir").unwrap(), "flag");
+        let (_, warnings) = layer(command(), Some((Path::new("halofs.toml"), &table))).unwrap();
+        assert_eq!(warnings, ["halofs.toml: [s3] prot is not a setting of server"]);
+        assert_eq!(variable("server", "s3.domainName"), "HALOFS_S3_DOMAINNAME");
+        assert_eq!(variable("server", "dir"), "HALOFS_SERVER_DIR");
+    }
+}
