@@ -12,7 +12,9 @@ pub enum MasterError {
     #[error("volume id {0} not found")]
     UnknownVolume(VolumeId),
     /// The layout cannot grow; `detail` names the constraint and the numbers.
-    #[error("no writable volumes for collection {collection:?} with replication {placement}: {detail}")]
+    #[error(
+        "no writable volumes for collection {collection:?} with replication {placement}: {detail}"
+    )]
     NoSpace {
         /// Which layout.
         collection: String,
@@ -102,7 +104,9 @@ pub enum VolumeError {
         reason: &'static str,
     },
     /// The hard watermark: deletes still work.
-    #[error("disk of {dir} is full: {free} bytes free, {reserve} are kept for deletes; free space or add a node")]
+    #[error(
+        "disk of {dir} is full: {free} bytes free, {reserve} are kept for deletes; free space or add a node"
+    )]
     Full {
         /// The folder.
         dir: String,
@@ -164,8 +168,12 @@ impl VolumeError {
     /// For whoever acts.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::NoVolume(_) | Self::Exists(_) | Self::Mismatch(_) | Self::Damaged { .. } => Advice::RetryElsewhere,
-            Self::Fenced(_) | Self::ReadOnly { .. } | Self::Full { .. } | Self::Stopping => Advice::RetryElsewhere,
+            Self::NoVolume(_) | Self::Exists(_) | Self::Mismatch(_) | Self::Damaged { .. } => {
+                Advice::RetryElsewhere
+            }
+            Self::Fenced(_) | Self::ReadOnly { .. } | Self::Full { .. } | Self::Stopping => {
+                Advice::RetryElsewhere
+            }
             Self::NotFound(_) => Advice::GiveUp,
             Self::WrongCookie(_) | Self::TooLarge { .. } => Advice::FixRequest,
             Self::Io { .. } | Self::Refused { .. } => Advice::PageOperator,
@@ -234,7 +242,9 @@ impl FilerError {
             Self::NoBucket(_) | Self::NoKey | Self::NoUpload(_) => ErrorKind::NotFound,
             Self::BucketExists { .. } => ErrorKind::AlreadyExists,
             Self::BucketNotEmpty(_) | Self::Conflict | Self::LeaseGone => ErrorKind::Conflict,
-            Self::InvalidPart(_) | Self::PreconditionFailed | Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::InvalidPart(_) | Self::PreconditionFailed | Self::Invalid { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Damaged(_) => ErrorKind::Corrupt,
             Self::Full(_) => ErrorKind::Exhausted,
             Self::Unavailable(_) => ErrorKind::Unavailable,
@@ -244,13 +254,55 @@ impl FilerError {
     /// For whoever acts.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::NoBucket(_) | Self::NoKey | Self::NoUpload(_) | Self::BucketExists { .. } => Advice::GiveUp,
-            Self::BucketNotEmpty(_) | Self::InvalidPart(_) | Self::PreconditionFailed | Self::Invalid { .. } => {
-                Advice::FixRequest
+            Self::NoBucket(_) | Self::NoKey | Self::NoUpload(_) | Self::BucketExists { .. } => {
+                Advice::GiveUp
             }
+            Self::BucketNotEmpty(_)
+            | Self::InvalidPart(_)
+            | Self::PreconditionFailed
+            | Self::Invalid { .. } => Advice::FixRequest,
             Self::Conflict | Self::LeaseGone => Advice::RetrySame(Duration::ZERO),
             Self::Damaged(_) | Self::Full(_) => Advice::PageOperator,
             Self::Unavailable(_) => Advice::RetrySame(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Why object bytes could not be written or read: the error of whichever service refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DataError {
+    /// Main gave no fids.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    /// A volume refused.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// The filer recorded no lease.
+    #[error(transparent)]
+    Filer(#[from] FilerError),
+    /// This process stops.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl DataError {
+    /// For programs.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Master(e) => e.kind(),
+            Self::Volume(e) => e.kind(),
+            Self::Filer(e) => e.kind(),
+            Self::Stopping => ErrorKind::Unavailable,
+        }
+    }
+
+    /// For whoever acts.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Master(e) => e.advice(),
+            Self::Volume(e) => e.advice(),
+            Self::Filer(e) => e.advice(),
+            Self::Stopping => Advice::RetrySame(Duration::from_secs(1)),
         }
     }
 }

@@ -6,13 +6,19 @@
 //! | [`volume`] | [`volume::VolumeApi`]: needles |
 //! | [`filer`] | [`filer::FilerApi`]: buckets, objects, uploads, leases |
 //! | [`pieces`] | [`pieces::Pieces`]: a body as a list of byte strings |
+//! | [`lease`] | [`lease::LeasePool`]: fids in advance, and what became of each |
+//! | [`writer`] | [`writer::ChunkWriter`]: a body hashed, cut and stored while it arrives |
+//! | [`reader`] | [`reader::ChunkReader`]: bytes of an object, verified, read ahead |
 //! | [`error`] | one typed error per service, each with a kind and an advice |
 
 pub mod error;
 pub mod filer;
+pub mod lease;
 pub mod master;
 pub mod pieces;
+pub mod reader;
 pub mod volume;
+pub mod writer;
 
-pub use error::{FilerError, MasterError, VolumeError};
+pub use error::{DataError, FilerError, MasterError, VolumeError};
 pub use pieces::Pieces;
