@@ -5,6 +5,7 @@ use std::sync::Arc;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use crate::auth::identity::Identity;
 use crate::gateway::Gateway;
 
 pub(crate) mod error;
@@ -51,4 +52,11 @@ operations! {
     multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
     multipart::list_parts(ListPartsInput) -> ListPartsOutput;
     multipart::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+}
+
+/// Who asks: the access check put it there.
+pub(crate) fn caller(extensions: &http::Extensions) -> S3Result<&Arc<Identity>> {
+    extensions
+        .get::<Arc<Identity>>()
+        .ok_or_else(|| crate::error::Code::AccessDenied.into())
 }
