@@ -1,0 +1,96 @@
+//! The log of the process, and the end of the process at the first panic.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = TelemetryError;
+
+    fn from_str(s: &str) -> Result<Self, TelemetryError> {
+        match s {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(TelemetryError::Format(s.to_owned())),
+        }
+    }
+}
+
+/// Why the log cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryError {
+    /// Neither text nor json.
+    #[error("log format {0:?} is neither text nor json")]
+    Format(String),
+    /// A level or filter that cannot be read.
+    #[error("log level {level:?}: {reason}")]
+    Level {
+        /// What was given.
+        level: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A log was started in this process already.
+    #[error("the log was started already")]
+    Twice,
+}
+
+/// Starts the log on standard error. `level` is a level (`info`) or a filter (`warn,access=info`); access lines have the
+/// target `access`.
+pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .parse(level)
+        .map_err(|e| TelemetryError::Level {
+            level: level.to_owned(),
+            reason: e.to_string(),
+        })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(BoxMakeWriter::new(io::stderr))
+        .with_ansi(false);
+    let started = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init(),
+    };
+    started.map_err(|_| TelemetryError::Twice)
+}
+
+/// Makes a panic of any thread or task end the process, after the usual message: an invariant broke, so nothing that is
+/// in memory may reach a disk or a client any more. A supervisor starts the process again, and recovery takes over.
+pub fn abort_on_panic() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        std::process::abort();
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_settings_are_named() {
+        assert_eq!("json".parse::<LogFormat>().unwrap(), LogFormat::Json);
+        assert!("xml".parse::<LogFormat>().is_err());
+        assert!(matches!(
+            init(LogFormat::Text, "info=="),
+            Err(TelemetryError::Level { .. })
+        ));
+    }
+}
