@@ -8,7 +8,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use halofs_types::{Advice, ErrorKind};
+use halofs_types::{Advice, ErrorKind, Uuid};
 
 /// A stored value and the revision of the batch that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Batch {
     pub checks: Vec<Check>,
     /// All happen.
     pub ops: Vec<Op>,
+    /// May use the space that is kept for deletes when the disk is full: set for batches that free space.
+    pub frees: bool,
 }
 
 impl Batch {
@@ -71,6 +73,20 @@ impl Batch {
     #[must_use]
     pub fn delete(mut self, key: impl Into<Bytes>) -> Self {
         self.ops.push(Op::Delete(key.into()));
+        self
+    }
+
+    /// Adds a removal of every row in `from..to`.
+    #[must_use]
+    pub fn delete_range(mut self, from: impl Into<Bytes>, to: impl Into<Bytes>) -> Self {
+        self.ops.push(Op::DeleteRange(from.into(), to.into()));
+        self
+    }
+
+    /// Lets the batch use the space that is kept for deletes.
+    #[must_use]
+    pub fn frees(mut self) -> Self {
+        self.frees = true;
         self
     }
 }
@@ -116,7 +132,9 @@ impl StoreError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::CheckFailed(_) => Advice::FixRequest,
-            Self::Damaged(_) | Self::Full(_) | Self::Stopped(_) | Self::Open { .. } => Advice::PageOperator,
+            Self::Damaged(_) | Self::Full(_) | Self::Stopped(_) | Self::Open { .. } => {
+                Advice::PageOperator
+            }
         }
     }
 }
@@ -124,6 +142,8 @@ impl StoreError {
 /// An ordered store. Reads are cheap and synchronous; commits are grouped and synced.
 #[async_trait]
 pub trait KvStore: Send + Sync + 'static {
+    /// The store's random identity, made with it.
+    fn store_uuid(&self) -> Uuid;
     /// One row.
     fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError>;
     /// Rows with `from <= key < to`, ascending, at most `limit`. An empty `to` is the end.
