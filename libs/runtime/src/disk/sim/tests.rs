@@ -1,5 +1,7 @@
+use std::io::IoSlice;
+
 use super::*;
-use crate::disk::{read_all, replace};
+use crate::disk::{Disk, Open, read_all, replace};
 
 fn path(p: &str) -> &Path {
     Path::new(p)
