@@ -2,4 +2,8 @@
 
 pub(crate) mod bucket;
 pub(crate) mod data;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod payload;
+pub(crate) mod put;
 pub(crate) mod refuse;
