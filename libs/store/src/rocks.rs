@@ -268,6 +268,19 @@ fn split_row<'a>(key: &[u8], stored: &'a [u8]) -> Result<(u64, &'a [u8]), StoreE
     Ok((u64::from_le_bytes(*revision), sealed))
 }
 
+impl Drop for RocksStore {
+    /// Waits for the threads, so that the folder can be opened again. Nothing is flushed: see [`RocksStore::stop`].
+    fn drop(&mut self) {
+        *self.queue.lock() = None;
+        self.shared.close();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!(store = self.path, "a thread of the store panicked");
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl KvStore for RocksStore {
     fn store_uuid(&self) -> Uuid {
