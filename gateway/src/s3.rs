@@ -8,6 +8,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use crate::auth::identity::Identity;
 use crate::gateway::Gateway;
 
+pub(crate) mod convert;
 pub(crate) mod error;
 pub(crate) mod multipart;
 pub(crate) mod object;

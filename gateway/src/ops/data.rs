@@ -24,7 +24,10 @@ pub(crate) struct DataPath {
 impl DataPath {
     /// Handles over the three services.
     pub(crate) fn new(config: &GatewayConfig, deps: &Deps) -> Self {
-        let lease = LeaseConfig { placement: config.placement, ..LeaseConfig::default() };
+        let lease = LeaseConfig {
+            placement: config.placement,
+            ..LeaseConfig::default()
+        };
         let (master, filer) = (Arc::clone(&deps.master), Arc::clone(&deps.filer));
         let leases = LeasePool::new(master, filer, Arc::clone(&deps.clock), lease);
         let chunks = ChunkStore::new(Arc::clone(&deps.volume), leases, deps.filer.store_uuid());
@@ -41,7 +44,12 @@ impl DataPath {
         more: impl IntoIterator<Item = ChecksumAlgorithm>,
     ) -> ChunkWriter {
         let key = Bytes::copy_from_slice(key.as_bytes());
-        let target = WriteTarget { bucket: bucket.id, key, attempt, part };
+        let target = WriteTarget {
+            bucket: bucket.id,
+            key,
+            attempt,
+            part,
+        };
         ChunkWriter::new(&self.chunks, target, more)
     }
 
@@ -51,7 +59,11 @@ impl DataPath {
     }
 
     /// Opens a range; its first piece is read.
-    pub(crate) async fn open(&self, chunks: &[ChunkRef], range: ByteRange) -> Result<Content, DataError> {
+    pub(crate) async fn open(
+        &self,
+        chunks: &[ChunkRef],
+        range: ByteRange,
+    ) -> Result<Content, DataError> {
         self.reader(chunks, range).start().await
     }
 
@@ -92,7 +104,10 @@ pub(crate) fn check_key(key: &str) -> Result<(), GatewayError> {
         return Err(Code::KeyTooLongError.into());
     }
     if key.is_empty() {
-        return Err(GatewayError::refused(Code::InvalidArgument, "An object key has at least one byte"));
+        return Err(GatewayError::refused(
+            Code::InvalidArgument,
+            "An object key has at least one byte",
+        ));
     }
     Ok(())
 }

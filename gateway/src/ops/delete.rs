@@ -13,8 +13,14 @@ use crate::ops::put::check_early;
 pub(crate) fn check_version(version: Option<&str>) -> Result<(), GatewayError> {
     match version {
         None | Some("null") => Ok(()),
-        Some("") => Err(GatewayError::refused(Code::InvalidArgument, "Version id cannot be the empty string")),
-        Some(_) => Err(GatewayError::refused(Code::InvalidArgument, "Invalid version id specified")),
+        Some("") => Err(GatewayError::refused(
+            Code::InvalidArgument,
+            "Version id cannot be the empty string",
+        )),
+        Some(_) => Err(GatewayError::refused(
+            Code::InvalidArgument,
+            "Invalid version id specified",
+        )),
     }
 }
 
@@ -28,7 +34,10 @@ pub(crate) async fn delete(
     check_key(&key)?;
     let bucket = gw.filer.bucket(bucket).await?;
     check_early(gw, &bucket, &key, &precondition).await?;
-    let mut answers = gw.filer.delete_objects(&bucket, vec![(key.into(), precondition)]).await;
+    let mut answers = gw
+        .filer
+        .delete_objects(&bucket, vec![(key.into(), precondition)])
+        .await;
     let answer = answers.pop().ok_or(Code::InternalError)?;
     Ok(answer?)
 }
@@ -59,10 +68,20 @@ pub(crate) async fn delete_many(
     let mut answers: Vec<(String, Result<(), GatewayError>)> = Vec::with_capacity(keys.len());
     let mut asked: Vec<usize> = Vec::with_capacity(keys.len());
     let mut batch: Vec<(Bytes, Precondition)> = Vec::with_capacity(keys.len());
-    for DeleteKey { key, version, precondition, refused } in keys {
+    for DeleteKey {
+        key,
+        version,
+        precondition,
+        refused,
+    } in keys
+    {
         let checked = check_key(&key)
             .and_then(|()| check_version(version.as_deref()))
-            .and_then(|()| refused.map_or(Ok(()), |m| Err(GatewayError::refused(Code::NotImplemented, m))));
+            .and_then(|()| {
+                refused.map_or(Ok(()), |m| {
+                    Err(GatewayError::refused(Code::NotImplemented, m))
+                })
+            });
         if checked.is_ok() {
             asked.push(answers.len());
             batch.push((Bytes::copy_from_slice(key.as_bytes()), precondition));

@@ -50,7 +50,11 @@ pub(crate) enum Outcome<T> {
 }
 
 /// The bucket and the current object of a key.
-pub(crate) async fn lookup(gw: &Gateway, bucket: &str, key: &str) -> Result<(Bucket, Found), GatewayError> {
+pub(crate) async fn lookup(
+    gw: &Gateway,
+    bucket: &str,
+    key: &str,
+) -> Result<(Bucket, Found), GatewayError> {
     let bucket = gw.filer.bucket(bucket).await?;
     let found = gw.filer.lookup(bucket.id, key.as_bytes()).await?;
     Ok((bucket, found.ok_or(Code::NoSuchKey)?))
@@ -94,7 +98,9 @@ pub(crate) async fn get(
         let permit = gw.admission.acquire(held).await?;
         match gw.data.open(&got.object.chunks, got.range).await {
             Ok(content) => return Ok(Outcome::Found((got, Some(content), Some(permit)))),
-            Err(error) if left > 0 && is_gone(&error) && seen != Some(revision) => seen = Some(revision),
+            Err(error) if left > 0 && is_gone(&error) && seen != Some(revision) => {
+                seen = Some(revision)
+            }
             Err(error) => {
                 tracing::error!(%error, bucket, "a chunk of a live object cannot be read");
                 return Err(error.into());
@@ -106,11 +112,17 @@ pub(crate) async fn get(
 fn is_gone(error: &DataError) -> bool {
     matches!(
         error,
-        DataError::Volume(VolumeError::NotFound(_) | VolumeError::NoVolume(_) | VolumeError::Mismatch(_))
+        DataError::Volume(
+            VolumeError::NotFound(_) | VolumeError::NoVolume(_) | VolumeError::Mismatch(_)
+        )
     )
 }
 
-fn decide(object: Object, conditions: Conditions<'_>, wish: Wish) -> Result<Outcome<Got>, GatewayError> {
+fn decide(
+    object: Object,
+    conditions: Conditions<'_>,
+    wish: Wish,
+) -> Result<Outcome<Got>, GatewayError> {
     match evaluate_read(conditions, &object.etag, object.modified) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Ok(Outcome::NotModified(Box::new(object))),
@@ -120,16 +132,34 @@ fn decide(object: Object, conditions: Conditions<'_>, wish: Wish) -> Result<Outc
 }
 
 fn resolve(object: Object, wish: Wish) -> Result<Got, GatewayError> {
-    let whole = ByteRange { start: 0, end: object.size };
+    let whole = ByteRange {
+        start: 0,
+        end: object.size,
+    };
     match wish {
-        Wish::Whole => Ok(Got { object, range: whole, partial: false, part: None }),
+        Wish::Whole => Ok(Got {
+            object,
+            range: whole,
+            partial: false,
+            part: None,
+        }),
         Wish::Range(spec) => {
             let range = spec.resolve(object.size).ok_or(Code::InvalidRange)?;
-            Ok(Got { object, range, partial: true, part: None })
+            Ok(Got {
+                object,
+                range,
+                partial: true,
+                part: None,
+            })
         }
         Wish::Part(1) if object.parts.is_empty() => {
             let partial = object.size > 0;
-            Ok(Got { object, range: whole, partial, part: None })
+            Ok(Got {
+                object,
+                range: whole,
+                partial,
+                part: None,
+            })
         }
         Wish::Part(number) => {
             let mut start = 0_u64;
@@ -138,7 +168,12 @@ fn resolve(object: Object, wish: Wish) -> Result<Got, GatewayError> {
                 if part.number == number {
                     let part = Some(part.clone());
                     let range = ByteRange { start, end };
-                    return Ok(Got { object, range, partial: !range.is_empty(), part });
+                    return Ok(Got {
+                        object,
+                        range,
+                        partial: !range.is_empty(),
+                        part,
+                    });
                 }
                 start = end;
             }

@@ -38,18 +38,29 @@ impl Claims {
         }
         let md5 = text(headers, "content-md5")?.map(content_md5).transpose()?;
         let checksum = header_checksum(headers)?;
-        let trailer = if checksum.is_some() { None } else { announced(headers)? };
-        let named = text(headers, "x-amz-sdk-checksum-algorithm")?.map(algorithm).transpose()?;
+        let trailer = if checksum.is_some() {
+            None
+        } else {
+            announced(headers)?
+        };
+        let named = text(headers, "x-amz-sdk-checksum-algorithm")?
+            .map(algorithm)
+            .transpose()?;
         let found = checksum.as_ref().map(|(a, _)| *a).or(trailer);
         match (named, found) {
             (Some(_), None) => Err(invalid(
                 "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer \
                  headers were found.",
             )),
-            (Some(a), Some(b)) if a != b => {
-                Err(invalid("Value for x-amz-sdk-checksum-algorithm header is invalid."))
-            }
-            _ => Ok(Self { md5, checksum, trailer, length }),
+            (Some(a), Some(b)) if a != b => Err(invalid(
+                "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+            )),
+            _ => Ok(Self {
+                md5,
+                checksum,
+                trailer,
+                length,
+            }),
         }
     }
 
@@ -65,11 +76,15 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> GatewayError {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, GatewayError> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(invalid(format!("duplicate header: {name}")));
     }
-    let value = value.to_str().map_err(|_| invalid(format!("Value for {name} header is invalid.")))?;
+    let value = value
+        .to_str()
+        .map_err(|_| invalid(format!("Value for {name} header is invalid.")))?;
     Ok(Some(value.trim()))
 }
 
@@ -90,7 +105,10 @@ pub(crate) fn algorithm(name: &str) -> Result<ChecksumAlgorithm, GatewayError> {
 pub(crate) fn value(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, GatewayError> {
     match STANDARD.decode(text) {
         Ok(raw) if raw.len() == algorithm.value_len() => Ok(raw.into()),
-        _ => Err(invalid(format!("Value for {} header is invalid.", algorithm.header()))),
+        _ => Err(invalid(format!(
+            "Value for {} header is invalid.",
+            algorithm.header()
+        ))),
     }
 }
 
@@ -99,10 +117,14 @@ pub(crate) fn show(raw: &[u8]) -> String {
     STANDARD.encode(raw)
 }
 
-fn header_checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Bytes)>, GatewayError> {
+fn header_checksum(
+    headers: &HeaderMap,
+) -> Result<Option<(ChecksumAlgorithm, Bytes)>, GatewayError> {
     let mut found = None;
     for a in ALGORITHMS {
-        let Some(shown) = text(headers, a.header())? else { continue };
+        let Some(shown) = text(headers, a.header())? else {
+            continue;
+        };
         if found.is_some() {
             return Err(invalid(
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
@@ -115,14 +137,23 @@ fn header_checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Byt
 
 /// The checksum that trailers will carry, in the modes that have trailers.
 fn announced(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, GatewayError> {
-    let mode = headers.get("x-amz-content-sha256").map(http::HeaderValue::as_bytes);
+    let mode = headers
+        .get("x-amz-content-sha256")
+        .map(http::HeaderValue::as_bytes);
     if !mode.is_some_and(|m| m.ends_with(b"-TRAILER")) {
         return Ok(None);
     }
-    let Some(names) = text(headers, "x-amz-trailer")? else { return Ok(None) };
+    let Some(names) = text(headers, "x-amz-trailer")? else {
+        return Ok(None);
+    };
     let mut found = None;
     for name in names.split(',').map(str::trim) {
-        let Some(a) = ALGORITHMS.into_iter().find(|a| a.header().eq_ignore_ascii_case(name)) else { continue };
+        let Some(a) = ALGORITHMS
+            .into_iter()
+            .find(|a| a.header().eq_ignore_ascii_case(name))
+        else {
+            continue;
+        };
         if found.replace(a).is_some() {
             return Err(invalid(
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
@@ -189,7 +220,10 @@ pub(crate) fn mismatch(algorithm: ChecksumAlgorithm) -> GatewayError {
     )
 }
 
-fn trailer_value(a: ChecksumAlgorithm, trailers: Option<&HeaderMap>) -> Result<Bytes, GatewayError> {
+fn trailer_value(
+    a: ChecksumAlgorithm,
+    trailers: Option<&HeaderMap>,
+) -> Result<Bytes, GatewayError> {
     let shown = trailers.map(|t| text(t, a.header())).transpose()?.flatten();
     match shown {
         Some(shown) => value(a, shown),
@@ -198,11 +232,17 @@ fn trailer_value(a: ChecksumAlgorithm, trailers: Option<&HeaderMap>) -> Result<B
 }
 
 /// Whether a body that was buffered whole is what its headers claim; with `required`, that they claim anything.
-pub(crate) fn check_buffered(headers: &HeaderMap, body: &[u8], required: bool) -> Result<(), GatewayError> {
+pub(crate) fn check_buffered(
+    headers: &HeaderMap,
+    body: &[u8],
+    required: bool,
+) -> Result<(), GatewayError> {
     let md5 = text(headers, "content-md5")?.map(content_md5).transpose()?;
     let checksum = header_checksum(headers)?;
     if required && md5.is_none() && checksum.is_none() && announced(headers)?.is_none() {
-        return Err(invalid("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
+        return Err(invalid(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ));
     }
     if md5.is_some_and(|md5| ChecksumAlgorithm::Md5.of(body) != md5[..]) {
         return Err(GatewayError::refused(
@@ -236,17 +276,41 @@ mod tests {
     #[test]
     fn claims_are_read_and_bad_ones_refused() {
         let ok = claims(&[CRC, ("content-md5", "kAFQmDzST7DWlj99KOF/cg==")]).unwrap();
-        assert_eq!(ok.checksum, Some((ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32.of(b"abc"))));
-        assert_eq!(ok.md5.map(|m| m.to_vec()), Some(ChecksumAlgorithm::Md5.of(b"abc").to_vec()));
+        assert_eq!(
+            ok.checksum,
+            Some((
+                ChecksumAlgorithm::Crc32,
+                ChecksumAlgorithm::Crc32.of(b"abc")
+            ))
+        );
+        assert_eq!(
+            ok.md5.map(|m| m.to_vec()),
+            Some(ChecksumAlgorithm::Md5.of(b"abc").to_vec())
+        );
         for (pairs, code) in [
             (&[("content-md5", "AAAA")][..], Code::InvalidDigest),
             (&[("content-md5", "?")], Code::InvalidDigest),
             (&[("x-amz-checksum-crc32", "AAAA")], Code::InvalidRequest),
-            (&[("x-amz-checksum-crc32", "not base64")], Code::InvalidRequest),
-            (&[CRC, ("x-amz-checksum-sha1", "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=")], Code::InvalidRequest),
-            (&[CRC, ("x-amz-sdk-checksum-algorithm", "SHA1")], Code::InvalidRequest),
-            (&[("x-amz-sdk-checksum-algorithm", "CRC32")], Code::InvalidRequest),
-            (&[("x-amz-sdk-checksum-algorithm", "CRC31")], Code::InvalidRequest),
+            (
+                &[("x-amz-checksum-crc32", "not base64")],
+                Code::InvalidRequest,
+            ),
+            (
+                &[CRC, ("x-amz-checksum-sha1", "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=")],
+                Code::InvalidRequest,
+            ),
+            (
+                &[CRC, ("x-amz-sdk-checksum-algorithm", "SHA1")],
+                Code::InvalidRequest,
+            ),
+            (
+                &[("x-amz-sdk-checksum-algorithm", "CRC32")],
+                Code::InvalidRequest,
+            ),
+            (
+                &[("x-amz-sdk-checksum-algorithm", "CRC31")],
+                Code::InvalidRequest,
+            ),
         ] {
             assert_eq!(claims(pairs), Err(code), "{pairs:?}");
         }
@@ -259,9 +323,15 @@ mod tests {
         let signed = ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
         let trailer = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
         assert_eq!(claims(&[announce, signed]).unwrap().trailer, None);
-        assert_eq!(claims(&[announce, trailer]).unwrap().trailer, Some(ChecksumAlgorithm::Crc32));
+        assert_eq!(
+            claims(&[announce, trailer]).unwrap().trailer,
+            Some(ChecksumAlgorithm::Crc32)
+        );
         let both = claims(&[announce, trailer, CRC]).unwrap();
-        assert_eq!((both.trailer, both.algorithm()), (None, Some(ChecksumAlgorithm::Crc32)));
+        assert_eq!(
+            (both.trailer, both.algorithm()),
+            (None, Some(ChecksumAlgorithm::Crc32))
+        );
     }
 
     #[test]

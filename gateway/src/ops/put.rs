@@ -26,7 +26,11 @@ pub(crate) struct Labels {
 impl Labels {
     /// Refuses metadata over the limit and takes `aws-chunked` out of the content encoding.
     pub(crate) fn checked(mut self) -> Result<Self, GatewayError> {
-        let bytes: usize = self.user_metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let bytes: usize = self
+            .user_metadata
+            .iter()
+            .map(|(k, v)| k.len() + v.len())
+            .sum();
         if bytes > limits::USER_METADATA_BYTES_MAX {
             return Err(Code::MetadataTooLarge.into());
         }
@@ -34,7 +38,11 @@ impl Labels {
             name.make_ascii_lowercase();
         }
         self.user_metadata.sort_unstable();
-        self.headers.content_encoding = self.headers.content_encoding.as_deref().and_then(stored_encoding);
+        self.headers.content_encoding = self
+            .headers
+            .content_encoding
+            .as_deref()
+            .and_then(stored_encoding);
         Ok(self)
     }
 }
@@ -88,14 +96,22 @@ pub(crate) async fn put<S>(
 where
     S: Stream<Item = Result<Bytes, GatewayError>> + Unpin + Send,
 {
-    let PutPlan { bucket, key, labels, precondition, claims } = plan;
+    let PutPlan {
+        bucket,
+        key,
+        labels,
+        precondition,
+        claims,
+    } = plan;
     check_key(&key)?;
     let labels = labels.checked()?;
     let bucket = gw.filer.bucket(&bucket).await?;
     check_early(gw, &bucket, &key, &precondition).await?;
     let _bytes = admit(gw, claims.length).await?;
     let attempt = AttemptId(gw.rng.id16());
-    let writer = gw.data.writer(&bucket, &key, 0, attempt, claims.algorithm());
+    let writer = gw
+        .data
+        .writer(&bucket, &key, 0, attempt, claims.algorithm());
     let Received { written, checksum } = receive(writer, &claims, body, trailers).await?;
     let checksum = checksum.map(|(algorithm, value)| ObjectChecksum {
         algorithm,
@@ -111,7 +127,9 @@ pub(crate) async fn admit(
     gw: &Gateway,
     length: u64,
 ) -> Result<halofs_runtime::admission::Permit, GatewayError> {
-    let held = usize::try_from(length).unwrap_or(usize::MAX).min(limits::CHUNK_BYTES);
+    let held = usize::try_from(length)
+        .unwrap_or(usize::MAX)
+        .min(limits::CHUNK_BYTES);
     Ok(gw.admission.acquire(held).await?)
 }
 
@@ -149,11 +167,21 @@ pub(crate) async fn commit(
     let checksum = shown_checksum(&object);
     let leases = written.leases();
     written.begin_commit();
-    let commit = CommitObject { bucket, key: key.into(), object, precondition, leases };
+    let commit = CommitObject {
+        bucket,
+        key: key.into(),
+        object,
+        precondition,
+        leases,
+    };
     match gw.filer.commit_object(commit).await {
         Ok(Committed { modified, etag }) => {
             written.committed();
-            Ok(Put { etag, modified, checksum })
+            Ok(Put {
+                etag,
+                modified,
+                checksum,
+            })
         }
         Err(error) => {
             gw.data.commit_failed(written, &error);
@@ -188,7 +216,11 @@ pub(crate) async fn check_early(
         (Precondition::EtagIn(_), None) => Err(Code::NoSuchKey.into()),
         (Precondition::EtagIn(tags), Some(Found { object, .. })) => {
             let holds = tags.iter().any(|t| t == "*" || *t == object.etag);
-            if holds { Ok(()) } else { Err(Code::PreconditionFailed.into()) }
+            if holds {
+                Ok(())
+            } else {
+                Err(Code::PreconditionFailed.into())
+            }
         }
     }
 }
