@@ -175,7 +175,7 @@ impl Master {
         report: NodeReport,
         not_yet: &BTreeSet<u32>,
     ) -> Result<NodeReply, MasterError> {
-        self.stats.reports.hit();
+        self.stats.reports.add(1);
         let mut confirmed = Vec::new();
         let mut waiting = Vec::new();
         let next_key = self.raft.read(|s| {
@@ -397,9 +397,9 @@ impl MasterApi for Master {
             Err(e) => Err(e),
         };
         if done.is_ok() {
-            self.stats.assigns.hit()
+            self.stats.assigns.add(1)
         } else {
-            self.stats.assign_errors.hit()
+            self.stats.assign_errors.add(1)
         }
         done
     }

@@ -1,22 +1,6 @@
 //! Counters of main, shown under `/metrics`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// One counter.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn hit(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Its value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use halofs_runtime::metrics::Counter;
 
 /// All of them.
 #[derive(Debug, Default)]

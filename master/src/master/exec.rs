@@ -62,7 +62,7 @@ impl Master {
     }
 
     fn block(&self, layout: LayoutKey, why: String) {
-        self.stats.volumes_failed.hit();
+        self.stats.volumes_failed.add(1);
         let pause = u64::try_from(CREATE_PAUSE.as_nanos()).unwrap_or(u64::MAX);
         let until = self.deps.clock.monotonic_ns().saturating_add(pause);
         self.blocked.lock().insert(layout, (until, why));
@@ -131,7 +131,7 @@ impl Master {
                 uuid: volume.uuid,
             })
             .await?;
-        self.stats.volumes_created.hit();
+        self.stats.volumes_created.add(1);
         self.blocked.lock().remove(&volume.layout);
         self.pulse(&volume.primary, &*api).await
     }

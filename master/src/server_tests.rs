@@ -1,0 +1,642 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use halofs_client::VolumeError;
+use halofs_client::master::{
+    AssignRequest, MasterApi, NodeReply, NodeReport, VolumeOwner, VolumeReport,
+};
+use halofs_client::volume::{
+    CreateVolume, Deleted, ListedNeedle, NeedleReader, PutNeedle, Stored, VolumeApi,
+};
+use halofs_runtime::http::RequestBody;
+use halofs_runtime::{OsRng, RealClock};
+use halofs_store::{KvStore, MemStore};
+use halofs_types::{FileId, NeedleKey, Placement, Uuid};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::*;
+use crate::config::{Deps, MasterConfig};
+use crate::topology::state::ClusterIdentity;
+
+/// A volume server that keeps no needles.
+#[derive(Default)]
+struct Fake {
+    volumes: Mutex<BTreeMap<u32, VolumeReport>>,
+    low_space: Mutex<bool>,
+    broken: Mutex<bool>,
+    max_key: Mutex<u64>,
+}
+
+impl Fake {
+    /// What a restart does: nothing is led any more.
+    fn restart(&self) {
+        self.volumes
+            .lock()
+            .values_mut()
+            .for_each(|v| v.leads = None);
+    }
+
+    fn fill(&self, vid: u32, size: u64) {
+        self.volumes.lock().get_mut(&vid).unwrap().size = size;
+    }
+}
+
+#[async_trait]
+impl VolumeApi for Fake {
+    async fn put_needle(&self, put: PutNeedle) -> Result<Stored, VolumeError> {
+        Err(VolumeError::NoVolume(put.fid.volume))
+    }
+    async fn open_needle(
+        &self,
+        fid: FileId,
+        _: Option<[u8; 16]>,
+        _: VolumeOwner,
+    ) -> Result<Box<dyn NeedleReader>, VolumeError> {
+        Err(VolumeError::NotFound(fid))
+    }
+    async fn delete_needles(
+        &self,
+        fids: Vec<FileId>,
+        _: VolumeOwner,
+    ) -> Vec<Result<Deleted, VolumeError>> {
+        fids.into_iter().map(|_| Ok(Deleted::Absent)).collect()
+    }
+    async fn list_needles(
+        &self,
+        _: VolumeId,
+        _: NeedleKey,
+        _: NeedleKey,
+        _: usize,
+    ) -> Result<Vec<ListedNeedle>, VolumeError> {
+        Ok(Vec::new())
+    }
+    async fn create_volume(&self, c: CreateVolume) -> Result<(), VolumeError> {
+        if *self.broken.lock() {
+            return Err(VolumeError::Full {
+                dir: "/d".into(),
+                free: 1,
+                reserve: 2,
+            });
+        }
+        let report = VolumeReport {
+            id: c.id,
+            uuid: c.uuid,
+            collection: c.collection,
+            owner: c.owner,
+            placement: c.placement,
+            size: 8192,
+            files: 0,
+            deleted_files: 0,
+            deleted_bytes: 0,
+            read_only: false,
+            generation: 0,
+            epoch: c.epoch,
+            leads: Some(c.epoch),
+            modified_secs: 0,
+            disk_type: "hdd".into(),
+        };
+        self.volumes.lock().insert(c.id.0, report);
+        Ok(())
+    }
+    async fn lead(&self, volume: VolumeId, epoch: u64) -> Result<(), VolumeError> {
+        let mut all = self.volumes.lock();
+        let v = all
+            .get_mut(&volume.0)
+            .ok_or(VolumeError::NoVolume(volume))?;
+        assert!(
+            v.leads.is_none_or(|l| l < epoch) && v.epoch < epoch,
+            "epochs only grow"
+        );
+        (v.epoch, v.leads) = (epoch, Some(epoch));
+        Ok(())
+    }
+    async fn node_report(&self) -> NodeReport {
+        NodeReport {
+            url: "127.0.0.1:8080".into(),
+            public_url: "localhost:8080".into(),
+            disk_total: 1 << 40,
+            disk_free: 1 << 39,
+            low_space: *self.low_space.lock(),
+            volumes: self.volumes.lock().values().cloned().collect(),
+            max_key: *self.max_key.lock(),
+            ..NodeReport::default()
+        }
+    }
+    fn apply_reply(&self, reply: &NodeReply) {
+        assert_eq!(reply.volume_size_limit, 4 << 30);
+    }
+}
+
+async fn open(
+    store: Arc<dyn KvStore>,
+    genesis: bool,
+) -> Result<Arc<Master>, halofs_client::MasterError> {
+    let config = MasterConfig {
+        identity: ClusterIdentity {
+            cluster: Uuid([7; 16]),
+            kek_id: "k".into(),
+            kek_check: "c".into(),
+        },
+        genesis,
+        url: "127.0.0.1:9333".into(),
+        default_placement: Placement::default(),
+        volume_size_limit: 4 << 30,
+        fsync: true,
+    };
+    Master::open(
+        config,
+        Deps {
+            clock: Arc::new(RealClock),
+            rng: Arc::new(OsRng),
+            store,
+        },
+    )
+    .await
+}
+
+struct Api {
+    main: NativeMain,
+    node: Arc<Fake>,
+}
+
+impl Api {
+    async fn new() -> Self {
+        let master = open(Arc::new(MemStore::new(Uuid([1; 16]))), true)
+            .await
+            .unwrap();
+        let node = Arc::new(Fake::default());
+        master
+            .attach("n1", Arc::clone(&node) as Arc<dyn VolumeApi>)
+            .await
+            .unwrap();
+        let registry = Registry::new();
+        metrics::register(&master, &registry);
+        Self {
+            main: NativeMain::new(master, registry),
+            node,
+        }
+    }
+
+    async fn raw(
+        &self,
+        method: &str,
+        uri: &str,
+        kind: &str,
+        body: &str,
+    ) -> (u16, http::HeaderMap, String) {
+        let req = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(CONTENT_TYPE, kind);
+        let req = req.body(RequestBody::from_bytes(body.to_owned())).unwrap();
+        let (head, body) = self.main.answer(req).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (
+            head.status.as_u16(),
+            head.headers,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
+    }
+
+    async fn get(&self, uri: &str) -> (u16, Value) {
+        let (status, headers, body) = self.raw("GET", uri, "", "").await;
+        assert_eq!(headers["content-type"], "application/json", "{uri}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{uri}");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+fn names(v: &Value) -> Vec<&str> {
+    v.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn the_readme_s_assign_and_lookup() {
+    let api = Api::new().await;
+    let (status, v) = api.get("/dir/assign").await;
+    assert_eq!(
+        (status, names(&v)),
+        (200, vec!["count", "fid", "publicUrl", "url"]),
+        "{v}"
+    );
+    assert_eq!(
+        (v["count"].as_u64(), v["url"].as_str()),
+        (Some(1), Some("127.0.0.1:8080"))
+    );
+    assert_eq!(v["publicUrl"], "localhost:8080");
+    let fid: FileId = v["fid"].as_str().unwrap().parse().unwrap();
+    let lookup = json!({
+        "volumeId": fid.volume.to_string(),
+        "locations": [{ "publicUrl": "localhost:8080", "url": "127.0.0.1:8080" }],
+    });
+    for uri in [
+        "volumeId=V",
+        "volumeId=V,01637037d6",
+        "fileId=V,01637037d6",
+        "volumeId=V/x&collection=c&read=yes&",
+    ] {
+        let uri = format!("/dir/lookup?{}", uri.replace('V', &fid.volume.to_string()));
+        assert_eq!(api.get(&uri).await, (200, lookup.clone()), "{uri}");
+    }
+    let (_, detail) = api
+        .get(&format!("/dir/lookup?detail=1&volumeId={}", fid.volume))
+        .await;
+    assert_eq!(
+        names(&detail["locations"][0]),
+        ["dataCenter", "grpcPort", "publicUrl", "rack", "url"]
+    );
+    // The families of two assigns never meet, though nobody reserved more than one key.
+    let (_, next) = api.get("/dir/assign").await;
+    let next: FileId = next["fid"].as_str().unwrap().parse().unwrap();
+    assert!(next.key.0 >= fid.key.0 + 256);
+    let (_, many) = api.get("/dir/assign?count=5").await;
+    assert_eq!(many["count"], 5);
+}
+
+#[tokio::test]
+async fn mistakes_are_json_with_their_status() {
+    let api = Api::new().await;
+    let (_, ok) = api.get("/dir/assign").await;
+    assert_eq!(ok["count"], 1);
+    let rows: &[(&str, u16, &str)] = &[
+        (
+            "/dir/assign?replication=001",
+            406,
+            "001 needs 2 nodes in one rack; rack DefaultRack has 1",
+        ),
+        ("/dir/assign?replication=010", 406, "010 needs 2 racks"),
+        (
+            "/dir/assign?replication=100",
+            406,
+            "100 needs 2 data centres",
+        ),
+        ("/dir/assign?replication=abc", 406, "three digits"),
+        ("/dir/assign?replication=0001", 406, "three digits"),
+        ("/dir/assign?replication=900", 406, "three digits"),
+        ("/dir/assign?ttl=3m", 406, "ttl is not built"),
+        ("/dir/assign?ttl=5", 406, "ttl is not built"),
+        ("/dir/assign?ttl=3x", 406, "m h d w M y"),
+        ("/dir/assign?ttl=mm", 406, "m h d w M y"),
+        ("/dir/assign?preallocate=x", 406, "preallocate"),
+        (
+            "/dir/assign?writableVolumeCount=-1",
+            406,
+            "writableVolumeCount",
+        ),
+        ("/dir/assign?dataSize=1e6", 406, "dataSize"),
+        ("/dir/assign?dataCenter=mars", 400, "mars is not known"),
+        ("/dir/assign?rack=r9", 406, "rack r9"),
+        ("/dir/assign?dataNode=1.2.3.4:5", 406, "1.2.3.4:5"),
+        (
+            "/dir/assign?disk=ssd",
+            406,
+            "no volume server has a disk of type ssd",
+        ),
+        ("/dir/assign?count=1048577", 400, "1048576"),
+        ("/dir/assign?count=99999999999999999999999", 400, "1048576"),
+        ("/dir/assign?collection=a%2fb", 400, "collection"),
+        ("/dir/assign?collection=..", 400, "collection"),
+        ("/dir/assign?collection=%00", 400, "control"),
+        ("/dir/assign?collection=%zz", 400, "hex digits"),
+        ("/dir/assign?collection=%f", 400, "hex digits"),
+        ("/dir/assign?collection=%ff", 400, "UTF-8"),
+        ("/dir/lookup", 404, "Unknown volume id "),
+        ("/dir/lookup?volumeId=x", 404, "Unknown volume id x"),
+        ("/dir/lookup?volumeId=0", 404, "Unknown volume id 0"),
+        (
+            "/dir/lookup?volumeId=4294967296",
+            404,
+            "Unknown volume id 4294967296",
+        ),
+        ("/dir/lookup?volumeId=77", 404, "volume id 77 not found"),
+        ("/vol/grow", 406, "can not parse parameter count"),
+        ("/vol/grow?count=x", 406, "can not parse parameter count"),
+        ("/vol/grow?count=0", 406, "can not parse parameter count"),
+        (
+            "/vol/grow?count=1000000",
+            406,
+            "volumes left, not enough for 1000000",
+        ),
+        ("/vol/grow?count=1&replication=001", 406, "000"),
+        ("/vol/vacuum?garbageThreshold=x", 406, "garbageThreshold"),
+        ("/vol/vacuum?garbageThreshold=7", 406, "garbageThreshold"),
+        ("/vol/vacuum", 501, "vacuum"),
+        ("/col/delete", 400, "does not exist"),
+        ("/col/delete?collection=nope", 400, "does not exist"),
+        ("/collection/info?collection=nope", 404, "does not exist"),
+        ("/submit", 405, "POST"),
+        ("/nothing/here", 404, "there is nothing at /nothing/here"),
+        ("/favicon.ico", 404, "favicon"),
+        ("/77,01637037d6", 404, "volume id 77 not found"),
+        (
+            "/99999999999,01637037d6",
+            404,
+            "volume id 99999999999 not found",
+        ),
+    ];
+    for (uri, want, text) in rows {
+        let (status, v) = api.get(uri).await;
+        let error = v["error"].as_str().unwrap_or_default();
+        assert_eq!(status, *want, "{uri}: {v}");
+        assert!(error.contains(text), "{uri}: {error}");
+        assert!(
+            v.get("count").is_none() && v.get("fid").is_none(),
+            "{uri}: {v}"
+        );
+    }
+    for (method, uri, want) in [
+        ("POST", "/submit", 501),
+        ("POST", "/cluster/status", 405),
+        ("DELETE", "/dir/nope", 404),
+    ] {
+        let (status, _, body) = api.raw(method, uri, "", "").await;
+        assert_eq!(status, want, "{body}");
+    }
+    let (status, _, body) = api
+        .raw("POST", "/dir/assign", "multipart/form-data", "x")
+        .await;
+    assert_eq!(status, 400, "{body}");
+    let (status, _, _) = api
+        .raw(
+            "POST",
+            "/dir/assign",
+            "application/x-www-form-urlencoded",
+            &"a".repeat(70_000),
+        )
+        .await;
+    assert_eq!(status, 413);
+}
+
+#[tokio::test]
+async fn parameters_come_from_query_and_forms() {
+    let api = Api::new().await;
+    let form = "application/x-www-form-urlencoded; charset=utf-8";
+    let (status, _, body) = api
+        .raw("POST", "/dir/assign?count=2", form, "count=3&collection=c")
+        .await;
+    let v: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, v["count"].as_u64()), (200, Some(3)), "{v}");
+    let parts = "--b\r\nContent-Disposition: form-data; name=\"count\"\r\n\r\n4\r\n--b--\r\n";
+    let (_, _, body) = api
+        .raw(
+            "POST",
+            "/dir/assign",
+            "multipart/form-data; boundary=b",
+            parts,
+        )
+        .await;
+    assert!(body.contains("\"count\":4"), "{body}");
+    let (_, _, body) = api
+        .raw("GET", "/dir/assign?pretty=y&count=zzz", "", "")
+        .await;
+    assert!(body.starts_with("{\n  \"count\": 1,"), "{body}");
+    assert!(Params::query("&a=1&&b=x+y%21&a=2&").unwrap().get("b") == "x y!");
+}
+
+#[tokio::test]
+async fn status_documents_have_what_old_clients_read() {
+    let api = Api::new().await;
+    api.get("/dir/assign?collection=pics").await;
+    let (_, v) = api.get("/dir/status").await;
+    let t = &v["Topology"];
+    assert!(t["Free"].as_u64() > Some(0) && t["Max"].as_u64() > t["Free"].as_u64());
+    let dc = &t["DataCenters"][0];
+    let rack = &dc["Racks"][0];
+    let node = &rack["DataNodes"][0];
+    assert_eq!(
+        (dc["Id"].as_str(), rack["Id"].as_str()),
+        (Some("DefaultDataCenter"), Some("DefaultRack"))
+    );
+    for at in [dc, rack, node] {
+        assert!(at["Free"].is_u64() && at["Max"].is_u64(), "{at}");
+    }
+    assert_eq!(
+        (node["Volumes"].as_u64(), node["VolumeIds"].as_str()),
+        (Some(2), Some("1-2"))
+    );
+    assert_eq!(
+        (&t["Layouts"], t["layouts"][0]["collection"].as_str()),
+        (&t["layouts"], Some("pics"))
+    );
+    let (_, v) = api.get("/vol/status").await;
+    let info =
+        &v["Volumes"]["DataCenters"]["DefaultDataCenter"]["DefaultRack"]["127.0.0.1:8080"][0];
+    assert_eq!(
+        (info["Id"].as_u64(), info["Collection"].as_str()),
+        (Some(1), Some("pics"))
+    );
+    let (_, v) = api.get("/cluster/status").await;
+    let want =
+        json!({ "IsLeader": true, "Leader": "127.0.0.1:9333", "Peers": [], "MaxVolumeId": 2 });
+    assert_eq!(v, want);
+    let (_, v) = api.get("/collection/info?collection=pics").await;
+    assert_eq!(v["VolumeCount"], 2);
+    let (status, v) = api.get("/vol/grow?count=3&collection=pics").await;
+    assert_eq!((status, v), (200, json!({ "count": 3 })));
+    for uri in ["/healthz", "/readyz", "/cluster/healthz"] {
+        assert_eq!(api.get(uri).await.0, 200, "{uri}");
+    }
+    let (status, headers, text) = api.raw("GET", "/metrics", "", "").await;
+    assert_eq!(
+        (status, headers["content-type"].to_str().unwrap()),
+        (200, exposition::CONTENT_TYPE)
+    );
+    assert!(text.contains("HaloFS_master_is_leader 1\n"), "{text}");
+    let (status, headers, text) = api.raw("GET", "/", "", "").await;
+    assert_eq!(
+        (status, headers.contains_key("content-security-policy")),
+        (200, true)
+    );
+    assert!(
+        text.contains("<td>pics<td>native<td>127.0.0.1:8080"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_fid_at_main_is_a_redirect_with_method_and_query_kept() {
+    let api = Api::new().await;
+    let (_, v) = api.get("/dir/assign").await;
+    let fid = v["fid"].as_str().unwrap();
+    let (status, headers, _) = api
+        .raw("PUT", &format!("/{fid}.jpg?ts=5&dl=true"), "", "bytes")
+        .await;
+    let to = headers["location"].to_str().unwrap();
+    assert_eq!(
+        (status, to),
+        (
+            308,
+            format!("http://localhost:8080/{fid}.jpg?ts=5&dl=true").as_str()
+        )
+    );
+}
+
+fn wish(owner: VolumeOwner) -> AssignRequest {
+    AssignRequest {
+        count: 10,
+        collection: String::new(),
+        owner,
+        placement: None,
+        disk_type: String::new(),
+        data_center: String::new(),
+        rack: String::new(),
+        data_node: String::new(),
+        avoid: None,
+    }
+}
+
+#[tokio::test]
+async fn filer_volumes_do_not_exist_for_native_clients() {
+    let api = Api::new().await;
+    let a = api
+        .main
+        .master
+        .assign(wish(VolumeOwner::Filer))
+        .await
+        .unwrap();
+    let b = api
+        .main
+        .master
+        .assign(wish(VolumeOwner::Filer))
+        .await
+        .unwrap();
+    assert_eq!(
+        b.first.key.0,
+        a.first.key.0 + 10,
+        "the filer reserves exactly what it asks for"
+    );
+    assert_eq!(
+        api.main.master.lookup(a.first.volume).await.unwrap().len(),
+        1
+    );
+    assert_eq!(
+        api.get(&format!("/dir/lookup?volumeId={}", a.first.volume))
+            .await
+            .0,
+        404
+    );
+    assert_eq!(api.get(&format!("/{}", a.first)).await.0, 404);
+    let n = api
+        .main
+        .master
+        .assign(wish(VolumeOwner::Native))
+        .await
+        .unwrap();
+    assert_ne!(n.first.volume, a.first.volume);
+}
+
+#[tokio::test]
+async fn one_volume_fills_at_a_time_and_avoid_takes_another() {
+    let api = Api::new().await;
+    let master = &api.main.master;
+    let first = master
+        .assign(wish(VolumeOwner::Native))
+        .await
+        .unwrap()
+        .first
+        .volume;
+    for _ in 0..5 {
+        assert_eq!(
+            master
+                .assign(wish(VolumeOwner::Native))
+                .await
+                .unwrap()
+                .first
+                .volume,
+            first
+        );
+    }
+    let other = AssignRequest {
+        avoid: Some(first),
+        ..wish(VolumeOwner::Native)
+    };
+    // The second volume of the layout is made by the same plan, a moment after the first.
+    let mut second = first;
+    while second == first {
+        second = master.assign(other.clone()).await.unwrap().first.volume;
+        tokio::task::yield_now().await;
+    }
+    api.node.fill(first.0, 5 << 30);
+    while master
+        .assign(wish(VolumeOwner::Native))
+        .await
+        .unwrap()
+        .first
+        .volume
+        == first
+    {
+        tokio::task::yield_now().await;
+    }
+    // The full one is replaced: three volumes, two of them with room.
+    while api.node.volumes.lock().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let large = AssignRequest {
+        count: halofs_types::limits::ASSIGN_COUNT_MAX,
+        ..wish(VolumeOwner::Native)
+    };
+    let large = master.assign(large).await.unwrap();
+    let after = master.assign(wish(VolumeOwner::Native)).await.unwrap();
+    let family = large.first.key.0..large.first.key.0 + large.count;
+    assert!(!family.contains(&after.first.key.0));
+}
+
+#[tokio::test]
+async fn no_space_is_said_at_once_and_with_its_reason() {
+    let api = Api::new().await;
+    *api.node.broken.lock() = true;
+    let (status, v) = api.get("/dir/assign").await;
+    assert_eq!(status, 406);
+    assert!(
+        v["error"].as_str().unwrap().contains("disk of /d is full"),
+        "{v}"
+    );
+    *api.node.low_space.lock() = true;
+    api.main
+        .master
+        .report(api.node.node_report().await)
+        .await
+        .unwrap();
+    let mut last = Value::Null;
+    while !last["error"]
+        .as_str()
+        .unwrap_or_default()
+        .contains("soft watermark")
+    {
+        last = api.get("/dir/assign?collection=new").await.1;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything_and_opens_new_epochs() {
+    let store: Arc<dyn KvStore> = Arc::new(MemStore::new(Uuid([1; 16])));
+    let node = Arc::new(Fake::default());
+    let one = open(Arc::clone(&store), true).await.unwrap();
+    one.attach("n1", Arc::clone(&node) as Arc<dyn VolumeApi>)
+        .await
+        .unwrap();
+    let before = one.assign(wish(VolumeOwner::Native)).await.unwrap();
+    one.stop().await;
+    node.restart();
+    let epoch = node.volumes.lock()[&before.first.volume.0].epoch;
+
+    *node.max_key.lock() = 5_000_000;
+    let two = open(Arc::clone(&store), false).await.unwrap();
+    two.attach("n1", Arc::clone(&node) as Arc<dyn VolumeApi>)
+        .await
+        .unwrap();
+    let after = two.assign(wish(VolumeOwner::Native)).await.unwrap();
+    assert_eq!(after.first.volume, before.first.volume);
+    assert!(
+        after.first.key.0 > 5_000_000,
+        "keys that exist somewhere are never handed out"
+    );
+    assert!(node.volumes.lock()[&before.first.volume.0].leads > Some(epoch));
+    two.stop().await;
+
+    let other = open(Arc::new(MemStore::new(Uuid([1; 16]))), false).await;
+    assert!(other.err().unwrap().to_string().contains("holds volumes"));
+}
