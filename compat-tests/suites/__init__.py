@@ -1,0 +1,1 @@
+"""One module per suite; every `test_*` function is one test."""
