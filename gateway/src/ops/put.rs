@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::Stream;
 use halofs_client::filer::{CommitObject, Committed, Found, Precondition};
 use halofs_client::writer::Written;
-use halofs_types::checksum::{ChecksumKind, ObjectChecksum};
+use halofs_types::checksum::{ChecksumAlgorithm, ChecksumKind, ObjectChecksum};
 use halofs_types::object::{Bucket, Object, SystemHeaders};
 use halofs_types::{AttemptId, Timestamp, limits};
 use http::HeaderMap;
@@ -12,7 +12,7 @@ use http::HeaderMap;
 use crate::error::{Code, GatewayError};
 use crate::gateway::Gateway;
 use crate::ops::data::check_key;
-use crate::ops::payload::{Claims, Received, receive};
+use crate::ops::payload::{Claims, Received, receive, show};
 
 /// What S3 stores beside the bytes.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +80,7 @@ pub(crate) struct Put {
     /// Last-Modified.
     pub(crate) modified: Timestamp,
     /// To show: the client's, or CRC64NVME.
-    pub(crate) checksum: ObjectChecksum,
+    pub(crate) checksum: ShownChecksum,
 }
 
 /// `STANDARD`.
@@ -190,13 +190,40 @@ pub(crate) async fn commit(
     }
 }
 
+/// A checksum as answers show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShownChecksum {
+    /// Which algorithm.
+    pub(crate) algorithm: ChecksumAlgorithm,
+    /// What it covers.
+    pub(crate) kind: ChecksumKind,
+    /// Base64; a composite one carries the number of its parts.
+    pub(crate) text: String,
+}
+
 /// The checksum that answers show: the one the client chose, or the CRC64NVME that every object has.
-pub(crate) fn shown_checksum(object: &Object) -> ObjectChecksum {
-    object.checksum.clone().unwrap_or_else(|| ObjectChecksum {
-        algorithm: halofs_types::checksum::ChecksumAlgorithm::Crc64Nvme,
-        kind: ChecksumKind::FullObject,
-        value: Bytes::copy_from_slice(&object.crc64nvme.to_be_bytes()),
-    })
+pub(crate) fn shown_checksum(object: &Object) -> ShownChecksum {
+    let Some(ObjectChecksum {
+        algorithm,
+        kind,
+        value,
+    }) = &object.checksum
+    else {
+        return ShownChecksum {
+            algorithm: ChecksumAlgorithm::Crc64Nvme,
+            kind: ChecksumKind::FullObject,
+            text: show(&object.crc64nvme.to_be_bytes()),
+        };
+    };
+    let text = match kind {
+        ChecksumKind::FullObject => show(value),
+        ChecksumKind::Composite => format!("{}-{}", show(value), object.parts.len()),
+    };
+    ShownChecksum {
+        algorithm: *algorithm,
+        kind: *kind,
+        text,
+    }
 }
 
 /// 412 (404 for an ETag of what is not there) before the body is read, if the condition fails already.

@@ -12,8 +12,9 @@ use halofs_client::reader::{Content, PieceStream};
 use halofs_runtime::admission::Permit;
 use halofs_runtime::http::RequestBodyError;
 use halofs_types::Timestamp;
-use halofs_types::checksum::ChecksumKind;
+use halofs_types::checksum::{ChecksumAlgorithm, ChecksumKind};
 use halofs_types::object::Object;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto;
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
@@ -214,3 +215,89 @@ macro_rules! set_checksum {
     }};
 }
 pub(crate) use set_checksum;
+
+/// The checksums of an s3s type's fields that are there, by algorithm.
+macro_rules! named_checksums {
+    ($($field:ident),* $(,)?) => {{
+        let mut named = Vec::new();
+        $(if let Some(value) = $field {
+            named.push(($crate::s3::convert::field_algorithm(stringify!($field)), value));
+        })*
+        named
+    }};
+}
+pub(crate) use named_checksums;
+
+/// The algorithm of a field `checksum_…`.
+pub(crate) fn field_algorithm(field: &str) -> ChecksumAlgorithm {
+    let name = field.strip_prefix("checksum_").unwrap_or(field);
+    name.parse()
+        .expect("named_checksums! is given fields of the ten algorithms")
+}
+
+/// Bytes that `encoding-type=url` leaves as they are.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// A key or prefix under `encoding-type=url`.
+pub(crate) fn url_encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use halofs_types::checksum::ALGORITHMS;
+
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_algorithm() {
+        for a in ALGORITHMS {
+            assert_eq!(
+                field_algorithm(&format!("checksum_{}", a.name().to_lowercase())),
+                a
+            );
+        }
+    }
+
+    #[test]
+    fn write_conditions_are_one_tag_or_nothing_there() {
+        let tag = || Some("\"a\"".parse::<dto::ETagCondition>().unwrap());
+        let any = || Some(dto::ETagCondition::Any);
+        assert_eq!(precondition(None, None).unwrap(), Precondition::None);
+        assert_eq!(precondition(None, any()).unwrap(), Precondition::Absent);
+        assert_eq!(
+            precondition(tag(), None).unwrap(),
+            Precondition::EtagIn(vec!["a".to_owned()])
+        );
+        assert_eq!(
+            precondition(any(), None).unwrap(),
+            Precondition::EtagIn(vec!["*".to_owned()])
+        );
+        assert!(precondition(None, tag()).is_err());
+        assert!(precondition(tag(), any()).is_err());
+    }
+
+    #[test]
+    fn broken_bodies_are_named() {
+        let code = |e: &(dyn Error + Send + Sync + 'static)| match broken_body(e) {
+            GatewayError::Refused { code, .. } => code,
+            other => panic!("{other}"),
+        };
+        let nested = AwsChunkedStreamError::Underlying(Box::new(RequestBodyError::Stalled));
+        assert_eq!(code(&nested), Code::RequestTimeout);
+        assert_eq!(
+            code(&UploadStreamError::Sha256Mismatch),
+            Code::XAmzContentSHA256Mismatch
+        );
+        assert_eq!(
+            code(&AwsChunkedStreamError::SignatureMismatch),
+            Code::SignatureDoesNotMatch
+        );
+        assert_eq!(code(&std::io::Error::other("reset")), Code::IncompleteBody);
+    }
+}

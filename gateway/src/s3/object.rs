@@ -14,11 +14,12 @@ use crate::gateway::Gateway;
 use crate::ops::delete::{DeleteKey, check_version, delete, delete_many};
 use crate::ops::get::{Got, Outcome, Wish, get, head};
 use crate::ops::payload::{Claims, show};
-use crate::ops::put::{Labels, PutPlan, put, shown_checksum};
+use crate::ops::put::{Labels, PutPlan, ShownChecksum, put, shown_checksum};
 use crate::s3::convert::{
     RequestStream, ResponseStream, checksum_type, count, date_text, etag, metadata, precondition,
     set_checksum, tag_text, take_trailers, time, user_metadata,
 };
+pub(crate) use crate::s3::copy::copy_object;
 use crate::s3::error::table;
 
 /// PutObject.
@@ -108,7 +109,7 @@ pub(crate) async fn put_object(
         server_side_encryption,
         ..Default::default()
     };
-    set_checksum!(out, done.checksum.algorithm, show(&done.checksum.value));
+    set_checksum!(out, done.checksum.algorithm, done.checksum.text);
     Ok(S3Response::new(out))
 }
 
@@ -352,38 +353,16 @@ fn default_type() -> Option<String> {
     Some("binary/octet-stream".to_owned())
 }
 
-/// A checksum to show.
-struct Shown {
-    algorithm: halofs_types::checksum::ChecksumAlgorithm,
-    kind: halofs_types::checksum::ChecksumKind,
-    text: String,
-}
-
 /// The checksum of what is sent: of the object when all of it is, of the part when a part is, none for other ranges.
-fn read_checksum(got: &Got) -> Option<Shown> {
+fn read_checksum(got: &Got) -> Option<ShownChecksum> {
     let of = shown_checksum(&got.object);
     match &got.part {
-        Some(part) => Some(Shown {
-            algorithm: of.algorithm,
-            kind: of.kind,
+        Some(part) => Some(ShownChecksum {
             text: show(part.checksum.as_ref()?),
+            ..of
         }),
         None if got.partial && got.range.len() < got.object.size => None,
-        None => Some(Shown {
-            text: show_object(&got.object),
-            algorithm: of.algorithm,
-            kind: of.kind,
-        }),
-    }
-}
-
-/// An object's checksum as S3 shows it: a composite one carries the number of its parts.
-pub(crate) fn show_object(object: &Object) -> String {
-    let of = shown_checksum(object);
-    let text = show(&of.value);
-    match of.kind {
-        halofs_types::checksum::ChecksumKind::FullObject => text,
-        halofs_types::checksum::ChecksumKind::Composite => format!("{text}-{}", object.parts.len()),
+        None => Some(of),
     }
 }
 
@@ -493,14 +472,6 @@ fn any_or_tag(tag: dto::ETag) -> dto::ETagCondition {
     } else {
         dto::ETagCondition::ETag(tag)
     }
-}
-
-/// CopyObject.
-pub(crate) async fn copy_object(
-    _gw: &Gateway,
-    _req: S3Request<dto::CopyObjectInput>,
-) -> S3Result<S3Response<dto::CopyObjectOutput>> {
-    Err(s3s::s3_error!(NotImplemented))
 }
 
 /// GetObjectAttributes.
