@@ -17,6 +17,8 @@ pub mod body;
 mod conn;
 mod exchange;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use body::{
     BodyError, CollectError, Collected, HttpBody, RequestBody, RequestBodyError, collect, empty,

@@ -124,6 +124,10 @@ fn refuse<B>(req: &Request<B>) -> Option<HttpResponse> {
 fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
+    // Whoever sends this may see requests where we see bodies.
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
