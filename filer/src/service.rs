@@ -25,7 +25,7 @@ use crate::{background, key, model};
 
 mod api;
 mod bucket;
-mod lease;
+pub(crate) mod lease;
 mod list;
 mod object;
 mod upload;
@@ -35,7 +35,7 @@ use bucket::BucketCache;
 /// How often a commit is decided anew after another one won, before it answers `Conflict`.
 pub(crate) const ROUNDS: usize = 200;
 /// Recorded answers whose end is known in memory; more are found by a scan.
-const DONES_KNOWN: usize = 1 << 20;
+pub(crate) const DONES_KNOWN: usize = 1 << 20;
 
 /// The filer.
 pub struct Filer {

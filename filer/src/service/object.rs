@@ -13,9 +13,9 @@ use crate::model::Stored;
 use crate::{key, model};
 
 /// A key's row as it was read, runs included.
-pub(super) struct Current {
-    pub(super) row: Row,
-    pub(super) stored: Stored,
+pub(crate) struct Current {
+    pub(crate) row: Row,
+    pub(crate) stored: Stored,
 }
 
 /// Whether the condition holds of the key's object.
@@ -31,7 +31,7 @@ pub(super) fn holds(condition: &Precondition, current: Option<&Current>) -> bool
 
 impl Filer {
     /// The current object with all its parts and chunks.
-    pub(super) fn current(&self, live: &[u8]) -> Result<Option<Current>, FilerError> {
+    pub(crate) fn current(&self, live: &[u8]) -> Result<Option<Current>, FilerError> {
         for _ in 0..ROUNDS {
             let Some(row) = self.get(live)? else {
                 return Ok(None);
