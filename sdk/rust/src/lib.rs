@@ -9,12 +9,15 @@
 //! | [`lease`] | [`lease::LeasePool`]: fids in advance, and what became of each |
 //! | [`writer`] | [`writer::ChunkWriter`]: a body hashed, cut and stored while it arrives |
 //! | [`reader`] | [`reader::ChunkReader`]: bytes of an object, verified, read ahead |
+//! | `memory` | the three services in memory, for tests (feature `memory`) |
 //! | [`error`] | one typed error per service, each with a kind and an advice |
 
 pub mod error;
 pub mod filer;
 pub mod lease;
 pub mod master;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 pub mod pieces;
 pub mod reader;
 pub mod volume;

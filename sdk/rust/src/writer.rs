@@ -340,3 +340,7 @@ impl Written {
         self.tickets.into_iter().for_each(Ticket::not_committed);
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
