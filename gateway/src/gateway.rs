@@ -7,8 +7,10 @@ use halofs_client::filer::FilerApi;
 use halofs_client::master::MasterApi;
 use halofs_client::volume::VolumeApi;
 use halofs_runtime::admission::Admission;
+use halofs_runtime::metrics::Registry;
 use halofs_runtime::{Clock, Rng};
 
+use crate::auth::credentials::{IdentityError, IdentitySource};
 use crate::auth::identity::Identities;
 use crate::config::GatewayConfig;
 use crate::ops::data::DataPath;
@@ -26,6 +28,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub rng: Arc<dyn Rng>,
+    /// What `/-/metrics` shows.
+    pub registry: Arc<Registry>,
 }
 
 /// The S3 gateway.
@@ -44,6 +48,10 @@ pub struct Gateway {
     pub(crate) admission: Admission,
     /// Settings.
     pub(crate) config: GatewayConfig,
+    /// What `/-/metrics` shows.
+    pub(crate) registry: Arc<Registry>,
+    /// Where identities come from.
+    source: IdentitySource,
     /// Who may do what; swapped whole on reload.
     pub(crate) identities: ArcSwap<Identities>,
     /// Leases, chunk writer and chunk reader.
@@ -51,8 +59,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that answers for `identities`.
-    pub fn new(config: GatewayConfig, identities: Identities, deps: Deps) -> Arc<Self> {
+    /// A gateway that answers for the identities of `source`. The first start makes the credentials file here.
+    pub fn new(
+        config: GatewayConfig,
+        source: IdentitySource,
+        deps: Deps,
+    ) -> Result<Arc<Self>, IdentityError> {
+        let identities = ArcSwap::from_pointee(source.load()?);
         let data = DataPath::new(&config, &deps);
         let Deps {
             filer,
@@ -60,10 +73,10 @@ impl Gateway {
             volume,
             clock,
             rng,
+            registry,
         } = deps;
         let admission = Admission::new(config.bytes_in_flight, config.admission_wait);
-        let identities = ArcSwap::from_pointee(identities);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             filer,
             master,
             volume,
@@ -71,9 +84,17 @@ impl Gateway {
             rng,
             admission,
             config,
+            registry,
+            source,
             identities,
             data,
-        })
+        }))
+    }
+
+    /// Reads the identities anew (SIGHUP). A broken file is an error, and the old identities stay.
+    pub fn reload(&self) -> Result<(), IdentityError> {
+        self.identities.store(Arc::new(self.source.load()?));
+        Ok(())
     }
 
     /// Drains what runs in the background: open leases are closed.

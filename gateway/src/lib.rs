@@ -19,6 +19,8 @@ pub mod serve;
 mod ops;
 mod s3;
 
+pub use auth::credentials::{IdentityError, IdentitySource};
 pub use config::GatewayConfig;
 pub use error::{Code, GatewayError};
 pub use gateway::{Deps, Gateway};
+pub use serve::S3Handler;

@@ -11,7 +11,8 @@ use halofs_types::object::Owner;
 use serde_json::{Map, Value};
 
 use super::identity::{
-    ANONYMOUS, ANONYMOUS_ACCOUNT_ID, Action, Credential, DEFAULT_ACCOUNT_ID, Grant, Identities, Identity, Scope,
+    ANONYMOUS, ANONYMOUS_ACCOUNT_ID, Action, Credential, DEFAULT_ACCOUNT_ID, Grant, Identities,
+    Identity, Scope,
 };
 
 /// What is wrong, and where.
@@ -28,7 +29,8 @@ type Result<T> = std::result::Result<T, ConfigError>;
 
 /// Reads the file's text.
 pub fn parse(text: &[u8]) -> Result<Identities> {
-    let value: Value = serde_json::from_slice(text).map_err(|e| wrong("the file", &format!("not JSON: {e}")))?;
+    let value: Value =
+        serde_json::from_slice(text).map_err(|e| wrong("the file", &format!("not JSON: {e}")))?;
     let root = object(&value, "the file", &["identities", "accounts"])?;
     let accounts = accounts(root)?;
     let mut all = Identities::default();
@@ -38,13 +40,19 @@ pub fn parse(text: &[u8]) -> Result<Identities> {
         let fields = object(item, &at, &["name", "credentials", "actions", "account"])?;
         let name = text_of(fields, "name", &at)?;
         if names.contains(&name) {
-            return Err(wrong(&format!("{at}.name"), &format!("\"{name}\" is there twice")));
+            return Err(wrong(
+                &format!("{at}.name"),
+                &format!("\"{name}\" is there twice"),
+            ));
         }
         names.push(name);
         identity(&mut all, fields, name, &accounts, &at)?;
     }
     if all.is_empty() && all.anonymous().is_none() {
-        return Err(wrong("identities", "nobody could sign in: there is no identity with credentials"));
+        return Err(wrong(
+            "identities",
+            "nobody could sign in: there is no identity with credentials",
+        ));
     }
     Ok(all)
 }
@@ -61,15 +69,28 @@ fn identity(
         Some(v) => account(v, accounts, &format!("{at}.account"))?,
     };
     let mut grants = Vec::new();
-    for (i, v) in list(fields, "actions", &format!("{at}."))?.iter().enumerate() {
+    for (i, v) in list(fields, "actions", &format!("{at}."))?
+        .iter()
+        .enumerate()
+    {
         let at = format!("{at}.actions[{i}]");
-        grants.push(grant(v.as_str().ok_or_else(|| wrong(&at, "expected a string"))?, &at)?);
+        grants.push(grant(
+            v.as_str().ok_or_else(|| wrong(&at, "expected a string"))?,
+            &at,
+        )?);
     }
-    let identity = Arc::new(Identity { name: name.to_owned(), owner, grants });
+    let identity = Arc::new(Identity {
+        name: name.to_owned(),
+        owner,
+        grants,
+    });
     let credentials = list(fields, "credentials", &format!("{at}."))?;
     if name == ANONYMOUS {
         if !credentials.is_empty() {
-            return Err(wrong(&format!("{at}.credentials"), "unsigned requests have no credentials"));
+            return Err(wrong(
+                &format!("{at}.credentials"),
+                "unsigned requests have no credentials",
+            ));
         }
         all.set_anonymous(identity);
         return Ok(());
@@ -79,10 +100,17 @@ fn identity(
         let fields = object(v, &at, &["accessKey", "secretKey"])?;
         let access_key = text_of(fields, "accessKey", &at)?.to_owned();
         let secret_key = text_of(fields, "secretKey", &at)?.to_owned();
-        check_access_key(&access_key).map_err(|reason| wrong(&format!("{at}.accessKey"), reason))?;
-        let credential = Credential { access_key, secret_key };
+        check_access_key(&access_key)
+            .map_err(|reason| wrong(&format!("{at}.accessKey"), reason))?;
+        let credential = Credential {
+            access_key,
+            secret_key,
+        };
         if !all.insert(credential, Arc::clone(&identity)) {
-            return Err(wrong(&format!("{at}.accessKey"), "this access key is there twice"));
+            return Err(wrong(
+                &format!("{at}.accessKey"),
+                "this access key is there twice",
+            ));
         }
     }
     Ok(())
@@ -90,14 +118,28 @@ fn identity(
 
 /// What an access key may be: it stands between slashes in a credential scope.
 pub fn check_access_key(key: &str) -> std::result::Result<(), &'static str> {
-    let fits = (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() && !b"/,=".contains(&b));
-    if fits { Ok(()) } else { Err("expected 1 to 128 printable ASCII characters without '/', ',' and '='") }
+    let fits = (1..=128).contains(&key.len())
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"/,=".contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err("expected 1 to 128 printable ASCII characters without '/', ',' and '='")
+    }
 }
 
 fn default_owner(name: &str) -> Owner {
-    let id = if name == ANONYMOUS { ANONYMOUS_ACCOUNT_ID } else { DEFAULT_ACCOUNT_ID };
+    let id = if name == ANONYMOUS {
+        ANONYMOUS_ACCOUNT_ID
+    } else {
+        DEFAULT_ACCOUNT_ID
+    };
     let display_name = if name == ANONYMOUS { name } else { "halofs" };
-    Owner { id: id.to_owned(), display_name: display_name.to_owned() }
+    Owner {
+        id: id.to_owned(),
+        display_name: display_name.to_owned(),
+    }
 }
 
 fn accounts(root: &Map<String, Value>) -> Result<HashMap<String, Owner>> {
@@ -107,7 +149,10 @@ fn accounts(root: &Map<String, Value>) -> Result<HashMap<String, Owner>> {
         let owner = account(v, &HashMap::new(), &at)?;
         let id = owner.id.clone();
         if out.insert(id.clone(), owner).is_some() {
-            return Err(wrong(&format!("{at}.id"), &format!("\"{id}\" is there twice")));
+            return Err(wrong(
+                &format!("{at}.id"),
+                &format!("\"{id}\" is there twice"),
+            ));
         }
     }
     Ok(out)
@@ -120,7 +165,10 @@ fn account(v: &Value, known: &HashMap<String, Owner>, at: &str) -> Result<Owner>
     let own = optional_text(fields, "displayName", at)?;
     let _checked = optional_text(fields, "emailAddress", at)?;
     let listed = known.get(id).map(|o| o.display_name.as_str());
-    Ok(Owner { id: id.to_owned(), display_name: own.or(listed).unwrap_or_default().to_owned() })
+    Ok(Owner {
+        id: id.to_owned(),
+        display_name: own.or(listed).unwrap_or_default().to_owned(),
+    })
 }
 
 fn grant(text: &str, at: &str) -> Result<Grant> {
@@ -148,7 +196,9 @@ fn parse_scope(text: &str) -> std::result::Result<Scope, &'static str> {
         return Err("after the colon stands a bucket: Action:bucket or Action:bucket/prefix*");
     }
     if bucket.contains('*') {
-        return Err("'*' is allowed at the end of a key prefix only (bucket/prefix*), not in a bucket's name");
+        return Err(
+            "'*' is allowed at the end of a key prefix only (bucket/prefix*), not in a bucket's name",
+        );
     }
     let bucket = bucket.to_owned();
     match key {
@@ -163,14 +213,22 @@ fn parse_scope(text: &str) -> std::result::Result<Scope, &'static str> {
 }
 
 fn wrong(at: &str, reason: &str) -> ConfigError {
-    ConfigError { at: at.to_owned(), reason: reason.to_owned() }
+    ConfigError {
+        at: at.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn object<'a>(v: &'a Value, at: &str, known: &[&str]) -> Result<&'a Map<String, Value>> {
-    let map = v.as_object().ok_or_else(|| wrong(at, "expected an object"))?;
+    let map = v
+        .as_object()
+        .ok_or_else(|| wrong(at, "expected an object"))?;
     match map.keys().find(|k| !known.contains(&k.as_str())) {
         None => Ok(map),
-        Some(k) => Err(wrong(at, &format!("unknown field \"{k}\"; known are {}", known.join(", ")))),
+        Some(k) => Err(wrong(
+            at,
+            &format!("unknown field \"{k}\"; known are {}", known.join(", ")),
+        )),
     }
 }
 
@@ -190,7 +248,11 @@ fn text_of<'a>(map: &'a Map<String, Value>, field: &str, at: &str) -> Result<&'a
     }
 }
 
-fn optional_text<'a>(map: &'a Map<String, Value>, field: &str, at: &str) -> Result<Option<&'a str>> {
+fn optional_text<'a>(
+    map: &'a Map<String, Value>,
+    field: &str,
+    at: &str,
+) -> Result<Option<&'a str>> {
     match map.get(field) {
         None => Ok(None),
         Some(Value::String(s)) => Ok(Some(s)),
@@ -216,15 +278,32 @@ mod tests {
         )
         .unwrap();
         let (credential, alice) = all.find("A2").unwrap();
-        assert_eq!((credential.secret_key.as_str(), alice.name.as_str()), ("s2", "alice"));
-        assert_eq!(alice.owner, Owner { id: "acc1".into(), display_name: "Account One".into() });
+        assert_eq!(
+            (credential.secret_key.as_str(), alice.name.as_str()),
+            ("s2", "alice")
+        );
+        assert_eq!(
+            alice.owner,
+            Owner {
+                id: "acc1".into(),
+                display_name: "Account One".into()
+            }
+        );
         let (_, bob) = all.find("B").unwrap();
         assert_eq!(bob.owner.id, DEFAULT_ACCOUNT_ID);
         assert!(bob.may(Action::Write, Resource::Key("photos", "bob/x")));
         assert!(!bob.may(Action::Write, Resource::Key("photos", "bobby/x")));
         assert!(bob.may(Action::Read, Resource::Key("docs", "one.txt")));
-        assert!(all.anonymous().unwrap().may(Action::Read, Resource::Key("public", "x")));
-        assert!(!all.anonymous().unwrap().may(Action::Read, Resource::Key("publicity", "x")));
+        assert!(
+            all.anonymous()
+                .unwrap()
+                .may(Action::Read, Resource::Key("public", "x"))
+        );
+        assert!(
+            !all.anonymous()
+                .unwrap()
+                .may(Action::Read, Resource::Key("publicity", "x"))
+        );
     }
 
     #[test]

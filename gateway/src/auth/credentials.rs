@@ -51,7 +51,9 @@ impl IdentityError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { .. } => ErrorKind::Internal,
-            Self::Config { .. } | Self::Credentials { .. } | Self::Override(_) => ErrorKind::Invalid,
+            Self::Config { .. } | Self::Credentials { .. } | Self::Override(_) => {
+                ErrorKind::Invalid
+            }
         }
     }
 
@@ -59,7 +61,9 @@ impl IdentityError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Io { .. } => Advice::PageOperator,
-            Self::Config { .. } | Self::Credentials { .. } | Self::Override(_) => Advice::FixRequest,
+            Self::Config { .. } | Self::Credentials { .. } | Self::Override(_) => {
+                Advice::FixRequest
+            }
         }
     }
 }
@@ -91,12 +95,16 @@ impl IdentitySource {
         match (&self.config_file, &self.keys) {
             (Some(path), keys) => {
                 let text = disk::read_all(self.disk.as_ref(), path).map_err(|e| io(path, &e))?;
-                let mut all = config::parse(&text)
-                    .map_err(|error| IdentityError::Config { path: path.clone(), error })?;
+                let mut all = config::parse(&text).map_err(|error| IdentityError::Config {
+                    path: path.clone(),
+                    error,
+                })?;
                 if let Some(keys) = keys
                     && !all.insert(keys.clone(), Arc::new(Identity::admin(PROFILE)))
                 {
-                    return Err(IdentityError::Override("this access key is also in the file of -s3.config"));
+                    return Err(IdentityError::Override(
+                        "this access key is also in the file of -s3.config",
+                    ));
                 }
                 Ok(all)
             }
@@ -117,16 +125,23 @@ impl IdentitySource {
         let path = &self.credentials_file;
         if self.disk.exists(path).map_err(|e| io(path, &e))? {
             let text = disk::read_all(self.disk.as_ref(), path).map_err(|e| io(path, &e))?;
-            return parse_ini(&text).map_err(|reason| IdentityError::Credentials { path: path.clone(), reason });
+            return parse_ini(&text).map_err(|reason| IdentityError::Credentials {
+                path: path.clone(),
+                reason,
+            });
         }
         let credential = random(self.rng.as_ref());
-        disk::replace(self.disk.as_ref(), path, ini(&credential).as_bytes(), true).map_err(|e| io(path, &e))?;
+        disk::replace(self.disk.as_ref(), path, ini(&credential).as_bytes(), true)
+            .map_err(|e| io(path, &e))?;
         Ok(credential)
     }
 }
 
 fn io(path: &Path, e: &std::io::Error) -> IdentityError {
-    IdentityError::Io { path: path.to_owned(), error: e.to_string() }
+    IdentityError::Io {
+        path: path.to_owned(),
+        error: e.to_string(),
+    }
 }
 
 /// 100 random bits of name, 200 of secret: as long as AWS's, which clients expect.
@@ -136,7 +151,13 @@ fn random(rng: &dyn Rng) -> Credential {
     let mut bytes = [0; 60];
     rng.fill(&mut bytes);
     let (name, secret) = bytes.split_at(20);
-    let pick = |set: &[u8], b: &u8| char::from(set.get(usize::from(*b) % set.len()).copied().unwrap_or(b'A'));
+    let pick = |set: &[u8], b: &u8| {
+        char::from(
+            set.get(usize::from(*b) % set.len())
+                .copied()
+                .unwrap_or(b'A'),
+        )
+    };
     Credential {
         access_key: name.iter().map(|b| pick(NAME, b)).collect(),
         secret_key: secret.iter().map(|b| pick(SECRET, b)).collect(),
@@ -144,7 +165,10 @@ fn random(rng: &dyn Rng) -> Credential {
 }
 
 fn ini(c: &Credential) -> String {
-    format!("[{PROFILE}]\naws_access_key_id = {}\naws_secret_access_key = {}\n", c.access_key, c.secret_key)
+    format!(
+        "[{PROFILE}]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        c.access_key, c.secret_key
+    )
 }
 
 fn parse_ini(text: &[u8]) -> Result<Credential, &'static str> {
@@ -164,7 +188,10 @@ fn parse_ini(text: &[u8]) -> Result<Credential, &'static str> {
     match (access_key, secret_key) {
         (Some(access_key), Some(secret_key)) if !secret_key.is_empty() => {
             config::check_access_key(&access_key)?;
-            Ok(Credential { access_key, secret_key })
+            Ok(Credential {
+                access_key,
+                secret_key,
+            })
         }
         _ => Err("expected the section [halofs] with aws_access_key_id and aws_secret_access_key"),
     }
@@ -196,8 +223,16 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let text = disk::read_all(&RealDisk, &source.credentials_file).unwrap();
         let credential = parse_ini(&text).unwrap();
-        assert_eq!((credential.access_key.len(), credential.secret_key.len()), (20, 40));
-        let again = IdentitySource { rng: Arc::new(SeededRng::new(8)), ..source }.load().unwrap();
+        assert_eq!(
+            (credential.access_key.len(), credential.secret_key.len()),
+            (20, 40)
+        );
+        let again = IdentitySource {
+            rng: Arc::new(SeededRng::new(8)),
+            ..source
+        }
+        .load()
+        .unwrap();
         for all in [&first, &again] {
             assert_eq!(all.find(&credential.access_key).unwrap().0, &credential);
         }
@@ -206,23 +241,54 @@ mod tests {
     #[test]
     fn keys_of_the_environment_win_and_write_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = Credential { access_key: "AK".into(), secret_key: "SK".into() };
-        let source = IdentitySource { keys: Some(keys), ..source(dir.path()) };
-        assert_eq!(source.load().unwrap().find("AK").unwrap().0.secret_key, "SK");
+        let keys = Credential {
+            access_key: "AK".into(),
+            secret_key: "SK".into(),
+        };
+        let source = IdentitySource {
+            keys: Some(keys),
+            ..source(dir.path())
+        };
+        assert_eq!(
+            source.load().unwrap().find("AK").unwrap().0.secret_key,
+            "SK"
+        );
         assert!(!RealDisk.exists(&source.credentials_file).unwrap());
-        let bad = Credential { access_key: "A/K".into(), secret_key: "SK".into() };
-        assert!(IdentitySource { keys: Some(bad), ..source }.load().is_err());
+        let bad = Credential {
+            access_key: "A/K".into(),
+            secret_key: "SK".into(),
+        };
+        assert!(
+            IdentitySource {
+                keys: Some(bad),
+                ..source
+            }
+            .load()
+            .is_err()
+        );
     }
 
     #[test]
     fn broken_files_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let source = source(dir.path());
-        let file = RealDisk.open(&source.credentials_file, Open::CreateNew).unwrap();
-        file.write_at(&[std::io::IoSlice::new(b"[default]\naws_access_key_id = x\n")], 0).unwrap();
+        let file = RealDisk
+            .open(&source.credentials_file, Open::CreateNew)
+            .unwrap();
+        file.write_at(
+            &[std::io::IoSlice::new(b"[default]\naws_access_key_id = x\n")],
+            0,
+        )
+        .unwrap();
         let said = source.load().unwrap_err().to_string();
-        assert!(said.contains("credentials: expected the section [halofs]"), "{said}");
-        let config = IdentitySource { config_file: Some(dir.path().join("none.json")), ..source };
+        assert!(
+            said.contains("credentials: expected the section [halofs]"),
+            "{said}"
+        );
+        let config = IdentitySource {
+            config_file: Some(dir.path().join("none.json")),
+            ..source
+        };
         assert!(config.load().unwrap_err().to_string().contains("none.json"));
     }
 }

@@ -8,7 +8,8 @@ use http::header::AUTHORIZATION;
 use crate::error::{Code, GatewayError};
 
 const V4: &str = "AWS4-HMAC-SHA256";
-const USE_V4: &str = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+const USE_V4: &str =
+    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 
 /// Looks at the ways in which a request claims to be signed.
 pub(crate) fn check(headers: &HeaderMap, query: Option<&str>) -> Result<(), GatewayError> {
@@ -16,31 +17,53 @@ pub(crate) fn check(headers: &HeaderMap, query: Option<&str>) -> Result<(), Gate
     let header = values.next();
     let presigned = presigned(query)?;
     if values.next().is_some() || (header.is_some() && presigned) {
-        return Err(GatewayError::refused(Code::InvalidArgument, "Only one auth mechanism allowed"));
+        return Err(GatewayError::refused(
+            Code::InvalidArgument,
+            "Only one auth mechanism allowed",
+        ));
     }
     match header {
         None => Ok(()),
         Some(value) => match value.to_str() {
             Ok(text) => authorization(text),
-            Err(_) => Err(GatewayError::refused(Code::InvalidArgument, "Unsupported Authorization Type")),
+            Err(_) => Err(GatewayError::refused(
+                Code::InvalidArgument,
+                "Unsupported Authorization Type",
+            )),
         },
     }
 }
 
 fn authorization(text: &str) -> Result<(), GatewayError> {
-    let (scheme, rest) = text.trim_start().split_once([' ', ',']).unwrap_or((text, ""));
+    let (scheme, rest) = text
+        .trim_start()
+        .split_once([' ', ','])
+        .unwrap_or((text, ""));
     match scheme {
         V4 => {}
         "AWS" => return Err(GatewayError::refused(Code::InvalidRequest, USE_V4)),
         "AWS4-ECDSA-P256-SHA256" => {
-            return Err(GatewayError::refused(Code::NotImplemented, "AWS4-ECDSA-P256-SHA256 is not implemented"));
+            return Err(GatewayError::refused(
+                Code::NotImplemented,
+                "AWS4-ECDSA-P256-SHA256 is not implemented",
+            ));
         }
-        _ => return Err(GatewayError::refused(Code::InvalidArgument, "Unsupported Authorization Type")),
+        _ => {
+            return Err(GatewayError::refused(
+                Code::InvalidArgument,
+                "Unsupported Authorization Type",
+            ));
+        }
     }
-    let field = |name: &str| rest.split(',').find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='));
+    let field = |name: &str| {
+        rest.split(',')
+            .find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='))
+    };
     for name in ["Credential", "SignedHeaders", "Signature"] {
         if field(name).is_none_or(str::is_empty) {
-            return Err(malformed(&format!("The authorization header requires three components: {name} is missing")));
+            return Err(malformed(&format!(
+                "The authorization header requires three components: {name} is missing"
+            )));
         }
     }
     scope(field("Credential").unwrap_or_default()).map_err(malformed)?;
@@ -56,7 +79,9 @@ fn malformed(why: &str) -> GatewayError {
 fn scope(credential: &str) -> Result<(), &'static str> {
     let parts: Vec<&str> = credential.split('/').collect();
     let [key, date, _region, service, terminator] = parts[..] else {
-        return Err("the credential must have five parts: access key, date, region, service and aws4_request");
+        return Err(
+            "the credential must have five parts: access key, date, region, service and aws4_request",
+        );
     };
     if key.is_empty() || date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {
         return Err("the credential must begin with an access key and a date of eight digits");
@@ -81,18 +106,28 @@ fn presigned(query: Option<&str>) -> Result<bool, GatewayError> {
         "X-Amz-SignedHeaders",
     ];
     let Some(query) = query else { return Ok(false) };
-    let names = || query.split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
+    let names = || {
+        query
+            .split('&')
+            .map(|p| p.split_once('=').unwrap_or((p, "")))
+    };
     if names().any(|(n, _)| n == "AWSAccessKeyId") && names().any(|(n, _)| n == "Signature") {
         return Err(GatewayError::refused(Code::InvalidRequest, USE_V4));
     }
-    let present = NEEDED.iter().filter(|n| names().any(|(name, _)| name == **n)).count();
+    let present = NEEDED
+        .iter()
+        .filter(|n| names().any(|(name, _)| name == **n))
+        .count();
     if present == 0 {
         return Ok(false);
     }
-    let wrong = |why: &str| GatewayError::refused(Code::AuthorizationQueryParametersError, why.to_owned());
+    let wrong =
+        |why: &str| GatewayError::refused(Code::AuthorizationQueryParametersError, why.to_owned());
     if present < NEEDED.len() {
-        return Err(wrong("Query-string authentication version 4 requires X-Amz-Algorithm, X-Amz-Credential, \
-            X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders and X-Amz-Expires"));
+        return Err(wrong(
+            "Query-string authentication version 4 requires X-Amz-Algorithm, X-Amz-Credential, \
+            X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders and X-Amz-Expires",
+        ));
     }
     for (name, value) in names() {
         match name {
@@ -101,7 +136,11 @@ fn presigned(query: Option<&str>) -> Result<bool, GatewayError> {
             }
             "X-Amz-Credential" => {
                 let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
-                scope(&value).map_err(|why| wrong(&format!("Error parsing the X-Amz-Credential parameter; {why}")))?;
+                scope(&value).map_err(|why| {
+                    wrong(&format!(
+                        "Error parsing the X-Amz-Credential parameter; {why}"
+                    ))
+                })?;
             }
             _ => {}
         }
@@ -123,7 +162,10 @@ mod tests {
     fn said(auth: &[&str], query: Option<&str>) -> Option<Code> {
         let mut map = HeaderMap::new();
         for a in auth {
-            map.append(AUTHORIZATION, HeaderValue::from_bytes(a.as_bytes()).unwrap());
+            map.append(
+                AUTHORIZATION,
+                HeaderValue::from_bytes(a.as_bytes()).unwrap(),
+            );
         }
         match check(&map, query) {
             Ok(()) => None,
@@ -143,10 +185,16 @@ mod tests {
         assert_eq!(said(&["Basic dTpw"], None), Some(Code::InvalidArgument));
         assert_eq!(said(&["\u{e9}"], None), Some(Code::InvalidArgument));
         assert_eq!(said(&["AWS AK:sig"], None), Some(Code::InvalidRequest));
-        assert_eq!(said(&["AWS4-ECDSA-P256-SHA256 Credential=x"], None), Some(Code::NotImplemented));
+        assert_eq!(
+            said(&["AWS4-ECDSA-P256-SHA256 Credential=x"], None),
+            Some(Code::NotImplemented)
+        );
         assert_eq!(said(&["AWS4-HMAC-SHA256"], None), malformed);
         assert_eq!(said(&["AWS4-HMAC-SHA256 Credential=AK"], None), malformed);
-        assert_eq!(said(&[&bad_scope("Signature=00", "Signature=")], None), malformed);
+        assert_eq!(
+            said(&[&bad_scope("Signature=00", "Signature=")], None),
+            malformed
+        );
         assert_eq!(said(&[&bad_scope("/s3/", "/s3tables/")], None), malformed);
         assert_eq!(said(&[&bad_scope("aws4_request", "aws4")], None), malformed);
         assert_eq!(said(&[&bad_scope("20260101", "2026")], None), malformed);
@@ -159,9 +207,21 @@ mod tests {
         assert_eq!(said(&[], Some("prefix=a")), None);
         assert_eq!(said(&[], Some(SIGNED)), None);
         assert_eq!(said(&[], Some("X-Amz-Signature=00")), query);
-        assert_eq!(said(&[], Some(&SIGNED.replace("X-Amz-Signature=00", "x=y"))), query);
-        assert_eq!(said(&[], Some(&SIGNED.replace("HMAC-SHA256", "MD5"))), query);
-        assert_eq!(said(&[], Some(&SIGNED.replace("%2Fs3%2F", "%2Fiam%2F"))), query);
-        assert_eq!(said(&[], Some("AWSAccessKeyId=a&Signature=b&Expires=1")), Some(Code::InvalidRequest));
+        assert_eq!(
+            said(&[], Some(&SIGNED.replace("X-Amz-Signature=00", "x=y"))),
+            query
+        );
+        assert_eq!(
+            said(&[], Some(&SIGNED.replace("HMAC-SHA256", "MD5"))),
+            query
+        );
+        assert_eq!(
+            said(&[], Some(&SIGNED.replace("%2Fs3%2F", "%2Fiam%2F"))),
+            query
+        );
+        assert_eq!(
+            said(&[], Some("AWSAccessKeyId=a&Signature=b&Expires=1")),
+            Some(Code::InvalidRequest)
+        );
     }
 }
