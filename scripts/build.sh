@@ -7,5 +7,5 @@ export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="${CARGO_PROFILE_RELEASE_DEBUG_ASS
 . "$here/scripts/env.sh"
 "$here/scripts/setup.sh" build
 cd "$here"
-scripts/cargo.sh build -p halofs
+scripts/cargo.sh build --workspace --bin halofs
 echo "$CARGO_TARGET_DIR/release/halofs"

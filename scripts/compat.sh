@@ -6,7 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$here/scripts/env.sh"
 "$here/scripts/setup.sh" test
 cd "$here"
-scripts/cargo.sh build -p halofs
+scripts/cargo.sh build --workspace --bin halofs
 skip=()
 [ -z "${SKIP:-}" ] || skip=(--skip "$SKIP")
 exec "${HALOFS_VENV:-$HOME/.cache/halofs/venv}/bin/python" -B compat-tests/run.py --profile "${PROFILE:-full}" "${skip[@]}" "$@"

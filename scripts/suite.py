@@ -81,7 +81,7 @@ def compat(totals, full, skip):
     """Real clients against the real binary."""
     print("\n== compatibility tests", flush=True)
     t = time.monotonic()
-    if subprocess.call(["bash", str(HERE / "cargo.sh"), "build", "--locked", "-p", "halofs"], cwd=ROOT) != 0:
+    if subprocess.call(["bash", str(HERE / "cargo.sh"), "build", "--locked", "--workspace", "--bin", "halofs"], cwd=ROOT) != 0:
         totals.failed += 1
         totals.trouble.append("the binary does not build")
         return
