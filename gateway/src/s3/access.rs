@@ -94,6 +94,13 @@ impl S3Access for Access {
     }
 
     async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
+        let claims =
+            |n: &http::HeaderName| n == "content-md5" || n.as_str().starts_with("x-amz-checksum-");
+        if !req.headers.keys().any(claims) {
+            let message =
+                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
+            return Err(GatewayError::refused(Code::InvalidRequest, message).into());
+        }
         let identity = caller(&req.extensions)?;
         let bucket = &req.input.bucket;
         let all = req.input.delete.objects.iter();

@@ -481,3 +481,7 @@ pub(crate) async fn get_object_attributes(
 ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
     Err(s3s::s3_error!(NotImplemented))
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

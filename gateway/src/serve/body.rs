@@ -140,6 +140,13 @@ impl Body for CheckedBody {
                 if let (Some(check), Some(data)) = (&mut this.check, frame.data_ref()) {
                     check.hasher.update(data);
                 }
+                // Whoever knows the length may never ask for the end, so the last piece brings the verdict.
+                if this.inner.is_end_stream()
+                    && let Err(code) = this.end()
+                {
+                    this.verdict.complain(code);
+                    return Poll::Ready(Some(Err(CheckedBodyError::Claim(code))));
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(e)) => {

@@ -42,7 +42,9 @@ impl FakeFiler {
             parts: Vec::new(),
             attempt: AttemptId::default(),
         };
-        names.objects.insert((id, Bytes::copy_from_slice(key.as_bytes())), object);
+        names
+            .objects
+            .insert((id, Bytes::copy_from_slice(key.as_bytes())), object);
     }
 
     /// Calls that change something, so far.
@@ -64,23 +66,41 @@ impl FilerApi for FakeFiler {
     async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, FilerError> {
         let mut names = self.0.lock();
         if let Some(b) = names.buckets.get(&new.name) {
-            return Err(FilerError::BucketExists { name: new.name, owner: b.owner.id.clone() });
+            return Err(FilerError::BucketExists {
+                name: new.name,
+                owner: b.owner.id.clone(),
+            });
         }
         names.touched += 1;
         let id = BucketId(names.buckets.len() as u64 + 1);
         let created = Timestamp::from_secs(1_700_000_000);
-        let bucket = Bucket { id, name: new.name.clone(), owner: new.owner, created, region: new.region };
+        let bucket = Bucket {
+            id,
+            name: new.name.clone(),
+            owner: new.owner,
+            created,
+            region: new.region,
+        };
         names.buckets.insert(new.name, bucket.clone());
         Ok(bucket)
     }
 
     async fn bucket(&self, name: &str) -> Result<Bucket, FilerError> {
-        self.0.lock().buckets.get(name).cloned().ok_or_else(|| FilerError::NoBucket(name.to_owned()))
+        self.0
+            .lock()
+            .buckets
+            .get(name)
+            .cloned()
+            .ok_or_else(|| FilerError::NoBucket(name.to_owned()))
     }
 
     async fn delete_bucket(&self, name: &str) -> Result<(), FilerError> {
         let mut names = self.0.lock();
-        let id = names.buckets.get(name).map(|b| b.id.0).ok_or_else(|| FilerError::NoBucket(name.to_owned()))?;
+        let id = names
+            .buckets
+            .get(name)
+            .map(|b| b.id.0)
+            .ok_or_else(|| FilerError::NoBucket(name.to_owned()))?;
         if names.objects.keys().any(|(b, _)| *b == id) {
             return Err(FilerError::BucketNotEmpty(name.to_owned()));
         }
@@ -91,17 +111,27 @@ impl FilerApi for FakeFiler {
 
     async fn list_buckets(&self, list: ListBuckets) -> Result<BucketPage, FilerError> {
         let names = self.0.lock();
-        let mut all = names
-            .buckets
-            .values()
-            .filter(|b| b.name.starts_with(&list.prefix) && list.after.as_ref().is_none_or(|a| b.name > *a));
+        let mut all = names.buckets.values().filter(|b| {
+            b.name.starts_with(&list.prefix) && list.after.as_ref().is_none_or(|a| b.name > *a)
+        });
         let buckets: Vec<Bucket> = all.by_ref().take(list.limit).cloned().collect();
-        Ok(BucketPage { buckets, truncated: all.next().is_some() })
+        Ok(BucketPage {
+            buckets,
+            truncated: all.next().is_some(),
+        })
     }
 
     async fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Found>, FilerError> {
-        let found = self.0.lock().objects.get(&(bucket.0, Bytes::copy_from_slice(key))).cloned();
-        Ok(found.map(|object| Found { object, revision: 1 }))
+        let found = self
+            .0
+            .lock()
+            .objects
+            .get(&(bucket.0, Bytes::copy_from_slice(key)))
+            .cloned();
+        Ok(found.map(|object| Found {
+            object,
+            revision: 1,
+        }))
     }
 
     async fn list(&self, bucket: BucketId, list: ListObjects) -> Result<ListPage, FilerError> {
@@ -109,12 +139,14 @@ impl FilerApi for FakeFiler {
         let mut page = ListPage::default();
         let mut last = Bytes::new();
         for ((b, key), object) in &names.objects {
-            let past = key > &list.after && !(is_common(&list.after, &list.delimiter) && key.starts_with(&list.after));
+            let past = key > &list.after
+                && !(is_common(&list.after, &list.delimiter) && key.starts_with(&list.after));
             if *b != bucket.0 || !key.starts_with(&list.prefix) || !past {
                 continue;
             }
             let rest = &key[list.prefix.len()..];
-            let at = find(rest, &list.delimiter).map(|i| list.prefix.len() + i + list.delimiter.len());
+            let at =
+                find(rest, &list.delimiter).map(|i| list.prefix.len() + i + list.delimiter.len());
             let name = at.map_or_else(|| key.clone(), |end| key.slice(..end));
             if at.is_some() && page.prefixes.last() == Some(&name) {
                 continue;
@@ -126,7 +158,10 @@ impl FilerApi for FakeFiler {
             last = name.clone();
             match at {
                 Some(_) => page.prefixes.push(name),
-                None => page.entries.push(ListEntry { key: name, object: object.clone() }),
+                None => page.entries.push(ListEntry {
+                    key: name,
+                    object: object.clone(),
+                }),
             }
         }
         Ok(page)
@@ -136,7 +171,13 @@ impl FilerApi for FakeFiler {
         self.0.lock().touched += 1;
         no()
     }
-    async fn replace_object(&self, _: Bucket, _: Bytes, _: u64, _: Object) -> Result<Committed, FilerError> {
+    async fn replace_object(
+        &self,
+        _: Bucket,
+        _: Bytes,
+        _: u64,
+        _: Object,
+    ) -> Result<Committed, FilerError> {
         self.0.lock().touched += 1;
         no()
     }
@@ -161,7 +202,14 @@ impl FilerApi for FakeFiler {
     async fn upload(&self, _: BucketId, _: &[u8], id: AttemptId) -> Result<Upload, FilerError> {
         Err(FilerError::NoUpload(id.to_string()))
     }
-    async fn put_part(&self, _: &Bucket, _: &[u8], _: AttemptId, _: Part, _: Vec<LeaseId>) -> Result<(), FilerError> {
+    async fn put_part(
+        &self,
+        _: &Bucket,
+        _: &[u8],
+        _: AttemptId,
+        _: Part,
+        _: Vec<LeaseId>,
+    ) -> Result<(), FilerError> {
         self.0.lock().touched += 1;
         no()
     }
@@ -182,7 +230,12 @@ impl FilerApi for FakeFiler {
         self.0.lock().touched += 1;
         no()
     }
-    async fn completed(&self, _: BucketId, _: &[u8], _: AttemptId) -> Result<Option<Committed>, FilerError> {
+    async fn completed(
+        &self,
+        _: BucketId,
+        _: &[u8],
+        _: AttemptId,
+    ) -> Result<Option<Committed>, FilerError> {
         Ok(None)
     }
     async fn abort_upload(&self, _: &Bucket, _: &[u8], id: AttemptId) -> Result<(), FilerError> {
@@ -200,7 +253,11 @@ impl FilerApi for FakeFiler {
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    if what.is_empty() { None } else { text.windows(what.len()).position(|w| w == what) }
+    if what.is_empty() {
+        None
+    } else {
+        text.windows(what.len()).position(|w| w == what)
+    }
 }
 
 fn is_common(after: &[u8], delimiter: &[u8]) -> bool {
@@ -236,7 +293,11 @@ impl VolumeApi for Nothing {
     ) -> Result<Box<dyn NeedleReader>, VolumeError> {
         Err(VolumeError::NotFound(fid))
     }
-    async fn delete_needles(&self, fids: Vec<FileId>, _: VolumeOwner) -> Vec<Result<Deleted, VolumeError>> {
+    async fn delete_needles(
+        &self,
+        fids: Vec<FileId>,
+        _: VolumeOwner,
+    ) -> Vec<Result<Deleted, VolumeError>> {
         fids.iter().map(|_| Err(VolumeError::Stopping)).collect()
     }
     async fn list_needles(

@@ -20,7 +20,13 @@ impl Call {
     pub fn new(method: &'static str, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let headers = vec![("host".to_owned(), "127.0.0.1:8333".to_owned())];
-        Self { method, path: path.to_owned(), query: query.to_owned(), headers, body: Vec::new() }
+        Self {
+            method,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers,
+            body: Vec::new(),
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -46,12 +52,19 @@ impl Call {
     /// Signs with that payload hash and that region and service.
     pub fn sign_as(self, access_key: &str, secret: &str, payload: &str, scope: &str) -> Self {
         let stamp = stamp(0);
-        let call = self.header("x-amz-date", &stamp).header("x-amz-content-sha256", payload);
+        let call = self
+            .header("x-amz-date", &stamp)
+            .header("x-amz-content-sha256", payload);
         let mut signed: Vec<(String, String)> = call.headers.clone();
         signed.sort();
         let names: Vec<&str> = signed.iter().map(|(n, _)| n.as_str()).collect();
         let names = names.join(";");
-        let mut canonical = format!("{}\n{}\n{}\n", call.method, call.path, canonical_query(&call.query));
+        let mut canonical = format!(
+            "{}\n{}\n{}\n",
+            call.method,
+            call.path,
+            canonical_query(&call.query)
+        );
         for (n, v) in &signed {
             canonical += &format!("{n}:{}\n", v.trim());
         }
@@ -59,8 +72,9 @@ impl Call {
         let day = &stamp[..8];
         let scope = format!("{day}/{scope}/aws4_request");
         let signature = signature(secret, &stamp, &scope, &canonical);
-        let value =
-            format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}");
+        let value = format!(
+            "AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        );
         call.header("authorization", &value)
     }
 
@@ -73,8 +87,16 @@ impl Call {
              &X-Amz-Expires={expires}&X-Amz-SignedHeaders=host",
             scope.replace('/', "%2F")
         );
-        self.query = if self.query.is_empty() { extra } else { format!("{}&{extra}", self.query) };
-        let host = self.headers.iter().find(|(n, _)| n == "host").map_or("", |(_, v)| v.as_str());
+        self.query = if self.query.is_empty() {
+            extra
+        } else {
+            format!("{}&{extra}", self.query)
+        };
+        let host = self
+            .headers
+            .iter()
+            .find(|(n, _)| n == "host")
+            .map_or("", |(_, v)| v.as_str());
         let canonical = format!(
             "{}\n{}\n{}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD",
             self.method,
@@ -92,7 +114,13 @@ fn canonical_query(query: &str) -> String {
     let mut pairs: Vec<String> = query
         .split('&')
         .filter(|p| !p.is_empty())
-        .map(|p| if p.contains('=') { p.to_owned() } else { format!("{p}=") })
+        .map(|p| {
+            if p.contains('=') {
+                p.to_owned()
+            } else {
+                format!("{p}=")
+            }
+        })
         .collect();
     pairs.sort();
     pairs.join("&")
@@ -119,7 +147,16 @@ fn stamp(age: u64) -> String {
     let now = halofs_types::Timestamp::from_secs(RealClock.now().secs() - age);
     // `Sun, 06 Nov 1994 08:49:37 GMT`
     let date = now.http_date();
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let month = months.iter().position(|m| *m == &date[8..11]).unwrap() + 1;
-    format!("{}{month:02}{}T{}{}{}Z", &date[12..16], &date[5..7], &date[17..19], &date[20..22], &date[23..25])
+    format!(
+        "{}{month:02}{}T{}{}{}Z",
+        &date[12..16],
+        &date[5..7],
+        &date[17..19],
+        &date[20..22],
+        &date[23..25]
+    )
 }
