@@ -19,6 +19,15 @@ pub const STEP: u64 = 16 << 20;
 
 static ZEROS: [u8; PIECE] = [0; PIECE];
 
+/// Why no space was written ahead.
+#[derive(Debug)]
+pub enum AheadError {
+    /// The write failed: nothing is lost, the zeros are missing.
+    Write(io::Error),
+    /// The sync failed: the volume has to be fenced.
+    Sync(io::Error),
+}
+
 /// Where the file may be written.
 #[derive(Debug)]
 pub struct Ahead {
@@ -50,7 +59,7 @@ impl Ahead {
     }
 
     /// Writes and syncs zeros up to `target`. `file` is a handle of its own.
-    pub fn extend(&self, file: &dyn DiskFile, target: u64) -> io::Result<()> {
+    pub fn extend(&self, file: &dyn DiskFile, target: u64) -> Result<(), AheadError> {
         let mut unsynced = 0;
         loop {
             let wrote = {
@@ -60,14 +69,15 @@ impl Ahead {
                     .get(..usize::try_from(want).unwrap_or(0))
                     .unwrap_or_default();
                 if !zeros.is_empty() {
-                    file.write_at(&[IoSlice::new(zeros)], *claimed)?;
+                    file.write_at(&[IoSlice::new(zeros)], *claimed)
+                        .map_err(AheadError::Write)?;
                 }
                 *claimed += want;
                 want
             };
             unsynced += wrote;
             if unsynced >= SYNC_EVERY || (wrote == 0 && unsynced > 0) {
-                file.sync_data()?;
+                file.sync_data().map_err(AheadError::Sync)?;
                 unsynced = 0;
             }
             if wrote == 0 {

@@ -76,6 +76,8 @@ pub fn mount(
         ));
     }
     let state = load_state(&*deps.disk, paths, &head)?;
+    // A process that was killed leaves written batches that no sync covered, and a whole one would be served below.
+    file.sync_all().map_err(|e| at("sync", e))?;
     // Past the page cache: after a failed sync it holds bytes that the disk does not.
     let direct = deps
         .disk

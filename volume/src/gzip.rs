@@ -1,0 +1,156 @@
+//! When a native body is compressed, and how: independent gzip members of 256 KiB plaintext each, one after the other a
+//! valid gzip stream, so that any range is read by inflating the members it touches.
+
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use halofs_client::pieces::Pieces;
+
+/// Plaintext bytes of a member, but for the last.
+pub const MEMBER: usize = 256 << 10;
+
+/// A compressed body.
+#[derive(Debug)]
+pub struct Compressed {
+    /// The gzip stream.
+    pub stream: Pieces,
+    /// Where each member ends in the stream.
+    pub ends: Vec<u32>,
+}
+
+/// Whether a body of this mime type and file name is worth trying (`native-api` §5.4). What neither type nor extension
+/// decides is not compressed.
+pub fn worth_trying(mime: &str, name: &str) -> bool {
+    by_mime(mime)
+        .or_else(|| by_extension(name))
+        .unwrap_or(false)
+}
+
+fn by_mime(mime: &str) -> Option<bool> {
+    let mime = mime
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if mime.starts_with("text/") {
+        return Some(true);
+    }
+    // SVG is text under an image's name; its extension says so.
+    if mime.starts_with("image/") {
+        return if mime == "image/svg+xml" {
+            Some(true)
+        } else {
+            Some(false)
+        };
+    }
+    if let Some(sub) = mime.strip_prefix("application/") {
+        if sub.ends_with("zstd") || sub.ends_with("vnd.rar") {
+            return Some(false);
+        }
+        if sub.ends_with("xml") || sub.ends_with("script") || sub == "json" {
+            return Some(true);
+        }
+    }
+    match mime.as_str() {
+        "audio/wave" | "audio/wav" | "audio/x-wav" | "audio/x-pn-wav" => Some(true),
+        _ => None,
+    }
+}
+
+fn by_extension(name: &str) -> Option<bool> {
+    let (_, ext) = name.rsplit_once('.')?;
+    match ext.to_ascii_lowercase().as_str() {
+        "svg" | "bmp" | "wav" | "pdf" | "txt" | "html" | "htm" | "css" | "js" | "json" | "php"
+        | "java" | "go" | "rb" | "c" | "cpp" | "h" | "hpp" => Some(true),
+        "zip" | "rar" | "gz" | "bz2" | "xz" | "zst" | "br" | "png" | "jpg" | "jpeg" => Some(false),
+        _ => None,
+    }
+}
+
+/// Compresses a body; `None` unless the stream is smaller than 90 % of it.
+pub fn compress(body: &Pieces) -> Option<Compressed> {
+    let limit = body.len() / 10 * 9;
+    let mut stream = Pieces::new();
+    let mut ends = Vec::with_capacity(body.len() / MEMBER + 1);
+    let mut left = body.clone();
+    while !left.is_empty() {
+        let member = member(left.split_to(MEMBER))?;
+        stream.push(member);
+        if stream.len() >= limit {
+            return None;
+        }
+        ends.push(u32::try_from(stream.len()).ok()?);
+    }
+    (!ends.is_empty()).then_some(Compressed { stream, ends })
+}
+
+fn member(plain: Pieces) -> Option<Bytes> {
+    let mut gz = GzEncoder::new(Vec::with_capacity(plain.len() / 2), Compression::new(3));
+    for piece in plain.iter() {
+        gz.write_all(piece).ok()?;
+    }
+    gz.finish().ok().map(Bytes::from)
+}
+
+/// Inflates one or more whole members whose plaintext is `want` bytes; `None` when it is not.
+pub fn inflate(stream: &[u8], want: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(want);
+    let room = u64::try_from(want).ok()? + 1;
+    MultiGzDecoder::new(stream)
+        .take(room)
+        .read_to_end(&mut out)
+        .ok()?;
+    (out.len() == want).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_decides() {
+        for (mime, name, want) in [
+            ("text/plain", "a.zip", true),
+            ("TEXT/HTML; charset=utf-8", "", true),
+            ("image/png", "a.txt", false),
+            ("application/xhtml+xml", "", true),
+            ("application/javascript", "", true),
+            ("application/zstd", "", false),
+            ("application/vnd.rar", "x.txt", false),
+            ("audio/x-wav", "", true),
+            ("", "a.pdf", true),
+            ("application/octet-stream", "a.JS", true),
+            ("", "a.jpeg", false),
+            ("", "noext", false),
+            ("video/mp4", "a.mp4", false),
+        ] {
+            assert_eq!(worth_trying(mime, name), want, "{mime} {name}");
+        }
+    }
+
+    #[test]
+    fn members_make_one_stream() {
+        let text: Vec<u8> = (0..700_000u32)
+            .map(|i| b"abcd \n"[(i / 7 % 6) as usize])
+            .collect();
+        let c = compress(&Pieces::from(Bytes::from(text.clone()))).unwrap();
+        assert_eq!(c.ends.len(), 3);
+        let whole = c.stream.into_bytes();
+        assert_eq!(inflate(&whole, text.len()).unwrap(), text);
+        let (a, b) = (c.ends[0] as usize, c.ends[1] as usize);
+        assert_eq!(
+            inflate(&whole[a..b], MEMBER).unwrap(),
+            &text[MEMBER..2 * MEMBER]
+        );
+        assert!(inflate(&whole[a..b], MEMBER - 1).is_none());
+        let noise: Vec<u8> = (0..9000u64)
+            .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).to_le_bytes()[0])
+            .collect();
+        assert!(compress(&Pieces::from(Bytes::from(noise))).is_none());
+        assert!(compress(&Pieces::new()).is_none());
+    }
+}

@@ -1,0 +1,220 @@
+//! Storing a needle: what the key allows, metadata, compression, sealing, then the writer's queue.
+
+use std::sync::Arc;
+
+use halofs_client::error::VolumeError;
+use halofs_client::pieces::Pieces;
+use halofs_client::volume::{Encoding, PutNeedle, Stored};
+use halofs_runtime::{Clock, Rng};
+use halofs_types::FileId;
+use halofs_types::limits::NEEDLE_META_BYTES_MAX;
+
+use crate::format::Crc32c;
+use crate::gzip;
+use crate::meta::{self, NeedleMeta};
+
+use super::Volume;
+use super::encode::{self, Plain, Sealed};
+use super::index::Slot;
+use super::log::Pending;
+use super::reader;
+use super::view::View;
+use super::writer::Reply;
+
+/// Bodies up to this are sealed where they are; larger ones leave the async workers.
+const INLINE_MAX: usize = 256 << 10;
+/// Bytes that are compared at once.
+const COMPARE: u64 = 1 << 20;
+
+impl Volume {
+    /// Stores a needle.
+    pub async fn put(
+        &self,
+        clock: &Arc<dyn Clock>,
+        rng: &Arc<dyn Rng>,
+        put: PutNeedle,
+    ) -> Result<Stored, VolumeError> {
+        let (fid, owned) = (put.fid, put.owner.is_some());
+        self.view.check_writable()?;
+        let crc32c = crc_of(&put.body);
+        let size = put.body.len() as u64;
+        let mut seen = match self.allowed(fid, owned, crc32c, &put.body).await? {
+            Allowed::Write(seen) => seen,
+            Allowed::Unchanged(stored) => return Ok(stored),
+        };
+        let work = {
+            let (view, clock, rng) = (Arc::clone(&self.view), Arc::clone(clock), Arc::clone(rng));
+            move || seal(&view, &*clock, &*rng, put, crc32c)
+        };
+        let big = size > INLINE_MAX as u64;
+        let sealed = if big {
+            tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or(Err(VolumeError::Stopping))?
+        } else {
+            work()?
+        };
+        let commit = sealed.commit;
+        let mut record = sealed;
+        loop {
+            let mut replies = self.queue.append(vec![Pending { record, seen }]).await?;
+            match replies.pop() {
+                Some(Reply::Done) => {
+                    return Ok(Stored {
+                        commit,
+                        size,
+                        crc32c,
+                        unchanged: false,
+                    });
+                }
+                Some(Reply::Failed(e)) => return Err(e),
+                Some(Reply::Raced(back)) => record = back.record,
+                None => return Err(VolumeError::Stopping),
+            }
+            // Another write of this key came first. Its bytes are not compared: ours are sealed already.
+            seen = self.may_write(fid, owned)?;
+        }
+    }
+
+    async fn allowed(
+        &self,
+        fid: FileId,
+        owned: bool,
+        crc32c: u32,
+        body: &Pieces,
+    ) -> Result<Allowed, VolumeError> {
+        if owned {
+            return self.may_write(fid, owned).map(Allowed::Write);
+        }
+        let slot = reader::locate(&self.view, fid)?;
+        let Slot::Live { offset, plain_len } = slot else {
+            return Ok(Allowed::Write(slot));
+        };
+        let old = reader::open(&self.view, fid, (offset, plain_len), None)?;
+        if old.cookie() != fid.cookie.0 {
+            return Err(VolumeError::WrongCookie(fid));
+        }
+        let info = old.about();
+        if info.crc32c != crc32c || info.size != body.len() as u64 {
+            return Ok(Allowed::Write(slot));
+        }
+        let stored = Stored {
+            commit: info.commit,
+            size: info.size,
+            crc32c,
+            unchanged: true,
+        };
+        let body = body.clone();
+        let compare = move || same_bytes(&old, body);
+        let same = if stored.size > INLINE_MAX as u64 {
+            tokio::task::spawn_blocking(compare)
+                .await
+                .unwrap_or(Err(VolumeError::Stopping))?
+        } else {
+            compare()?
+        };
+        Ok(if same {
+            Allowed::Unchanged(stored)
+        } else {
+            Allowed::Write(slot)
+        })
+    }
+
+    /// What the index says of a key that may be written.
+    fn may_write(&self, fid: FileId, owned: bool) -> Result<Slot, VolumeError> {
+        if owned {
+            return match self.view.find(fid.key.0).0 {
+                Slot::Absent => Ok(Slot::Absent),
+                Slot::Deleted | Slot::Live { .. } => Err(VolumeError::Exists(fid)),
+            };
+        }
+        let slot = reader::locate(&self.view, fid)?;
+        if let Slot::Live { offset, plain_len } = slot
+            && reader::peek(&self.view, fid, offset, plain_len)?.cookie != fid.cookie.0
+        {
+            return Err(VolumeError::WrongCookie(fid));
+        }
+        Ok(slot)
+    }
+}
+
+enum Allowed {
+    Write(Slot),
+    Unchanged(Stored),
+}
+
+fn crc_of(body: &Pieces) -> u32 {
+    let mut crc = Crc32c::new();
+    body.iter().for_each(|p| crc.update(p));
+    crc.value()
+}
+
+fn same_bytes(old: &reader::Needle, mut body: Pieces) -> Result<bool, VolumeError> {
+    let mut at = 0;
+    while !body.is_empty() {
+        let piece = body.split_to(usize::try_from(COMPARE).unwrap_or(1 << 20));
+        let end = at + piece.len() as u64;
+        let stored = old.read_now(Encoding::Identity, at, end)?;
+        let mut rest = &stored[..];
+        for p in piece.iter() {
+            match rest.strip_prefix(&p[..]) {
+                Some(r) => rest = r,
+                None => return Ok(false),
+            }
+        }
+        at = end;
+    }
+    Ok(true)
+}
+
+fn seal(
+    view: &View,
+    clock: &dyn Clock,
+    rng: &dyn Rng,
+    put: PutNeedle,
+    crc32c: u32,
+) -> Result<Sealed, VolumeError> {
+    let size = put.body.len() as u64;
+    let tried = put.compress && gzip::worth_trying(&put.name.mime, &put.name.name);
+    let gz = if tried {
+        gzip::compress(&put.body)
+    } else {
+        None
+    };
+    let (body, ends) = match gz {
+        Some(gz) => (gz.stream, gz.ends),
+        None => (put.body, Vec::new()),
+    };
+    let compressed = !ends.is_empty();
+    let meta = NeedleMeta {
+        size,
+        crc32c,
+        name: put.name,
+        ends,
+        member: 0,
+        owner: put.owner,
+    };
+    let meta = meta::encode(meta);
+    if meta.len() > NEEDLE_META_BYTES_MAX {
+        let (got, limit) = (meta.len() as u64, NEEDLE_META_BYTES_MAX as u64);
+        return Err(VolumeError::TooLarge {
+            what: "the needle's metadata",
+            got,
+            limit,
+        });
+    }
+    let plain = Plain {
+        key: put.fid.key.0,
+        cookie: put.fid.cookie.0,
+        meta,
+        body,
+        compressed,
+        manifest: put.manifest,
+    };
+    let sealed = encode::seal_needle(&view.head, rng, view.next_ns(clock), plain);
+    sealed.ok_or(VolumeError::TooLarge {
+        what: "the needle",
+        got: size,
+        limit: u64::from(u32::MAX),
+    })
+}
