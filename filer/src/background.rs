@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halofs_client::error::FilerError;
+use halofs_types::Timestamp;
 use tokio::task::JoinHandle;
 
+use crate::key;
 use crate::service::Filer;
 
 mod expiry;
@@ -53,6 +55,7 @@ where
 /// Starts the tasks.
 pub(crate) fn start(filer: &Arc<Filer>) -> Vec<JoinHandle<()>> {
     let config = filer.config.clone();
+    let queued_before = key::garbage_ripe(Timestamp(filer.ripe().0.saturating_sub(1)));
     let mut tasks = vec![
         every(filer, "garbage", config.gc_every, |f| async move {
             f.run_gc_once().await.map(|_| ())
@@ -63,7 +66,7 @@ pub(crate) fn start(filer: &Arc<Filer>) -> Vec<JoinHandle<()>> {
         every(filer, "answers", config.done_every, |f| async move {
             f.run_done_once().await.map(|_| ())
         }),
-        tokio::spawn(gc::count(Arc::clone(filer))),
+        tokio::spawn(gc::count(Arc::clone(filer), queued_before)),
     ];
     if config.upload_life.is_some() {
         let round = |f: Arc<Filer>| async move { f.run_uploads_once().await.map(|_| ()) };

@@ -20,11 +20,10 @@ use crate::{key, model};
 /// Doublings of the wait after refusals: a minute becomes an hour.
 const RETRY_DOUBLINGS: u32 = 6;
 
-/// Counts the queue that earlier incarnations left. Entries that are queued meanwhile may be counted twice until the
-/// next start.
-pub(super) async fn count(filer: Arc<Filer>) {
+/// Counts the queue that earlier incarnations left: entries that ripen before `end`, which what is queued from now on
+/// does not.
+pub(super) async fn count(filer: Arc<Filer>, end: Bytes) {
     let mut from = Bytes::from_static(key::GARBAGE);
-    let end = key::garbage_ripe(filer.ripe());
     while !filer.cancel.is_cancelled() {
         let rows = match filer.scan(&from, &end, GC_BATCH) {
             Ok(rows) if rows.is_empty() => return,

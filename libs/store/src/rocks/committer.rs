@@ -242,7 +242,7 @@ impl<'a> Group<'a> {
                 self.writes.delete(key);
                 rows.next();
             }
-            rows.status().map_err(|e| damaged(&from, &e.to_string()))?;
+            rows.status().map_err(|e| damaged(&from, e.as_ref()))?;
         } else if from < to {
             self.writes.delete_range(&from, &to);
         } else {
@@ -282,7 +282,7 @@ impl<'a> Group<'a> {
         let stored = self
             .db
             .get_pinned(key)
-            .map_err(|e| damaged(key, &e.to_string()))?;
+            .map_err(|e| damaged(key, e.as_ref()))?;
         stored
             .map(|s| split_row(key, &s).map(|(revision, _)| revision))
             .transpose()
@@ -322,7 +322,7 @@ impl<'a> Group<'a> {
             }
             rows.next();
         }
-        rows.status().map_err(|e| damaged(from, &e.to_string()))?;
+        rows.status().map_err(|e| damaged(from, e.as_ref()))?;
         Ok(true)
     }
 }
