@@ -36,10 +36,6 @@ pub struct Deps {
 pub struct Gateway {
     /// Names.
     pub(crate) filer: Arc<dyn FilerApi>,
-    /// Ids.
-    pub(crate) master: Arc<dyn MasterApi>,
-    /// Bytes.
-    pub(crate) volume: Arc<dyn VolumeApi>,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
@@ -69,8 +65,8 @@ impl Gateway {
         let data = DataPath::new(&config, &deps);
         let Deps {
             filer,
-            master,
-            volume,
+            master: _,
+            volume: _,
             clock,
             rng,
             registry,
@@ -78,8 +74,6 @@ impl Gateway {
         let admission = Admission::new(config.bytes_in_flight, config.admission_wait);
         Ok(Arc::new(Self {
             filer,
-            master,
-            volume,
             clock,
             rng,
             admission,

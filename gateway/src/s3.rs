@@ -9,6 +9,7 @@ use crate::auth::identity::Identity;
 use crate::gateway::Gateway;
 
 pub(crate) mod access;
+pub(crate) mod attributes;
 mod bucket;
 mod config;
 pub(crate) mod convert;
@@ -18,6 +19,8 @@ mod list;
 pub(crate) mod multipart;
 pub(crate) mod object;
 pub(crate) mod service;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod xml;
 
 /// The S3 trait over a gateway.

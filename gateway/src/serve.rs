@@ -71,9 +71,16 @@ impl Handler for S3Handler {
 
 impl S3Handler {
     async fn answer(&self, req: HttpRequest, ctx: RequestContext) -> HttpResponse {
-        let host_bucket = host_of(&req).and_then(|h| self.hosts.bucket(h));
-        let subject = Subject::new(req.method(), req.uri().path(), host_bucket, &ctx.request_id);
+        let host_bucket = host_of(&req)
+            .and_then(|h| self.hosts.bucket(h))
+            .map(str::to_owned);
         let virtual_host = host_bucket.is_some();
+        let subject = Subject {
+            method: req.method().clone(),
+            uri: req.uri().clone(),
+            host_bucket,
+            request_id: ctx.request_id,
+        };
         if !virtual_host && let Some(own) = req.uri().path().strip_prefix("/-/") {
             return self.own(&subject, req.method(), own).await;
         }

@@ -202,8 +202,7 @@ fn parse_scope(text: &str) -> std::result::Result<Scope, &'static str> {
     }
     let bucket = bucket.to_owned();
     match key {
-        None => Ok(Scope::Bucket(bucket)),
-        Some("" | "*") => Ok(Scope::Bucket(bucket)),
+        None | Some("" | "*") => Ok(Scope::Bucket(bucket)),
         Some(key) => match key.split_once('*') {
             None => Ok(Scope::Key(bucket, key.to_owned())),
             Some((prefix, "")) => Ok(Scope::Prefix(bucket, prefix.to_owned())),

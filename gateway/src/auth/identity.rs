@@ -96,14 +96,13 @@ impl Scope {
     fn covers(&self, resource: Resource<'_>) -> bool {
         match (self, resource) {
             (Self::All, _) => true,
-            (_, Resource::Service) => false,
             (Self::Bucket(mine), r) => r.bucket() == Some(mine),
             (Self::Prefix(mine, _) | Self::Key(mine, _), Resource::BucketPart(b)) => b == mine,
             (Self::Prefix(mine, p), Resource::Key(b, k) | Resource::Names(b, k)) => {
                 b == mine && k.starts_with(p)
             }
             (Self::Key(mine, key), Resource::Key(b, k)) => b == mine && k == key,
-            (Self::Prefix(..) | Self::Key(..), Resource::Bucket(_))
+            (Self::Prefix(..) | Self::Key(..), Resource::Service | Resource::Bucket(_))
             | (Self::Key(..), Resource::Names(..)) => false,
         }
     }

@@ -231,31 +231,6 @@ fn trailer_value(
     }
 }
 
-/// Whether a body that was buffered whole is what its headers claim; with `required`, that they claim anything.
-pub(crate) fn check_buffered(
-    headers: &HeaderMap,
-    body: &[u8],
-    required: bool,
-) -> Result<(), GatewayError> {
-    let md5 = text(headers, "content-md5")?.map(content_md5).transpose()?;
-    let checksum = header_checksum(headers)?;
-    if required && md5.is_none() && checksum.is_none() && announced(headers)?.is_none() {
-        return Err(invalid(
-            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-        ));
-    }
-    if md5.is_some_and(|md5| ChecksumAlgorithm::Md5.of(body) != md5[..]) {
-        return Err(GatewayError::refused(
-            Code::BadDigest,
-            "The Content-MD5 you specified did not match what we received.",
-        ));
-    }
-    match checksum {
-        Some((a, wanted)) if a.of(body) != wanted => Err(mismatch(a)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,15 +307,5 @@ mod tests {
             (both.trailer, both.algorithm()),
             (None, Some(ChecksumAlgorithm::Crc32))
         );
-    }
-
-    #[test]
-    fn buffered_bodies_are_checked() {
-        let mut headers = HeaderMap::new();
-        assert!(check_buffered(&headers, b"abc", true).is_err());
-        assert!(check_buffered(&headers, b"abc", false).is_ok());
-        headers.insert(CRC.0, CRC.1.parse().unwrap());
-        assert!(check_buffered(&headers, b"abc", true).is_ok());
-        assert!(check_buffered(&headers, b"abd", true).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Buckets.
 
+use std::future::{Ready, ready};
+
 use halofs_types::{BucketId, limits};
 use s3s::dto::{
     self, BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput,
@@ -77,13 +79,13 @@ pub(crate) async fn list_buckets(
 }
 
 /// GET / of directory buckets: there are none.
-pub(crate) async fn list_directory_buckets(
+pub(crate) fn list_directory_buckets(
     _gw: &Gateway,
     _req: S3Request<ListDirectoryBucketsInput>,
-) -> S3Result<S3Response<ListDirectoryBucketsOutput>> {
+) -> Ready<S3Result<S3Response<ListDirectoryBucketsOutput>>> {
     let mut x = Xml::new("ListAllMyDirectoryBucketsResult", 32);
     x.raw("<Buckets></Buckets>");
-    Ok(answer(x))
+    ready(Ok(answer(x)))
 }
 
 /// PUT /bucket.

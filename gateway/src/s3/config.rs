@@ -1,6 +1,9 @@
 //! Operations that are not built: reads say what AWS says of a bucket where nothing is configured, writes say 501. The
 //! bucket must exist, and the object where the answer speaks of one; permission was checked before.
 
+use std::future::{Ready, ready};
+
+use halofs_types::object::{Bucket, Object};
 use http::HeaderMap;
 use s3s::{S3Request, S3Response, S3Result, dto};
 
@@ -9,7 +12,6 @@ use super::xml::{self, Xml, answer};
 use crate::error::Code;
 use crate::gateway::Gateway;
 use crate::ops::bucket;
-use halofs_types::object::{Bucket, Object};
 
 /// The bucket of a request that may name its expected owner.
 async fn open(gw: &Gateway, headers: &HeaderMap, name: &str) -> S3Result<Bucket> {
@@ -289,9 +291,9 @@ pub(crate) async fn put_bucket_abac(
 }
 
 /// POST /WriteGetObjectResponse: a part of Object Lambda.
-pub(crate) async fn write_get_object_response(
+pub(crate) fn write_get_object_response(
     _gw: &Gateway,
     _req: S3Request<dto::WriteGetObjectResponseInput>,
-) -> S3Result<S3Response<dto::WriteGetObjectResponseOutput>> {
-    Err(absent(Code::NotImplemented, "WriteGetObjectResponse"))
+) -> Ready<S3Result<S3Response<dto::WriteGetObjectResponseOutput>>> {
+    ready(Err(absent(Code::NotImplemented, "WriteGetObjectResponse")))
 }

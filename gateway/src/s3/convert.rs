@@ -13,8 +13,8 @@ use halofs_runtime::admission::Permit;
 use halofs_runtime::http::RequestBodyError;
 use halofs_types::Timestamp;
 use halofs_types::checksum::{ChecksumAlgorithm, ChecksumKind};
+use halofs_types::limits;
 use halofs_types::object::Object;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto;
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
@@ -235,17 +235,15 @@ pub(crate) fn field_algorithm(field: &str) -> ChecksumAlgorithm {
         .expect("named_checksums! is given fields of the ten algorithms")
 }
 
-/// Bytes that `encoding-type=url` leaves as they are.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
-
-/// A key or prefix under `encoding-type=url`.
-pub(crate) fn url_encoded(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
+/// A page size as asked for, within the limit; negative ones are refused.
+pub(crate) fn page_size(asked: Option<i32>, name: &'static str) -> Result<usize, GatewayError> {
+    let asked = asked.map_or(Ok(limits::PAGE_MAX), usize::try_from);
+    asked.map(|n| n.min(limits::PAGE_MAX)).map_err(|_| {
+        GatewayError::refused(
+            Code::InvalidArgument,
+            format!("Argument {name} must be an integer between 0 and 2147483647"),
+        )
+    })
 }
 
 #[cfg(test)]

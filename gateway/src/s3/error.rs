@@ -5,9 +5,6 @@ use s3s::{S3Error, S3ErrorCode};
 
 use crate::error::{Code, GatewayError};
 
-/// `?` for the code that speaks s3s.
-pub(crate) type S3Result<T> = Result<T, S3Error>;
-
 impl From<GatewayError> for S3Error {
     fn from(error: GatewayError) -> Self {
         let (code, message) = table(&error);

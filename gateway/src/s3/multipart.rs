@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use halofs_client::filer::ListUploads;
 use halofs_runtime::http::RequestContext;
+use halofs_types::Timestamp;
 use halofs_types::object::{Owner, Part, SystemHeaders, Upload};
-use halofs_types::{Timestamp, limits};
 use s3s::dto;
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -18,11 +18,12 @@ use crate::ops::payload::{Claims, show};
 use crate::ops::put::Labels;
 use crate::s3::caller;
 use crate::s3::convert::{
-    RequestStream, checksum_type, count, etag, named_checksums, precondition, set_checksum,
-    take_trailers, time, url_encoded, user_metadata,
+    RequestStream, checksum_type, count, etag, named_checksums, page_size, precondition,
+    set_checksum, take_trailers, time, user_metadata,
 };
 use crate::s3::copy::named;
 pub(crate) use crate::s3::copy::upload_part_copy;
+use crate::s3::xml::url_encode;
 
 /// CreateMultipartUpload.
 pub(crate) async fn create_multipart_upload(
@@ -333,17 +334,6 @@ fn owner(owner: &Owner) -> dto::Owner {
     }
 }
 
-/// A page size as asked for, within the limit; negative ones are refused.
-fn page_size(asked: Option<i32>, name: &'static str) -> Result<usize, GatewayError> {
-    let asked = asked.map_or(Ok(limits::PAGE_MAX), usize::try_from);
-    asked.map(|n| n.min(limits::PAGE_MAX)).map_err(|_| {
-        GatewayError::refused(
-            Code::InvalidArgument,
-            format!("Argument {name} must be an integer between 0 and 2147483647"),
-        )
-    })
-}
-
 /// ListParts.
 pub(crate) async fn list_parts(
     gw: &Gateway,
@@ -432,7 +422,7 @@ pub(crate) async fn list_multipart_uploads(
             return Err(GatewayError::refused(Code::InvalidArgument, message).into());
         }
     };
-    let encode = |text: String| if encodes { url_encoded(&text) } else { text };
+    let encode = |text: String| if encodes { encoded(&text) } else { text };
     let key_marker = key_marker.unwrap_or_default();
     // A marker of an upload means nothing without that of a key.
     let upload_marker = upload_id_marker
@@ -484,3 +474,14 @@ pub(crate) async fn list_multipart_uploads(
         upload_id_marker: Some(upload_id_marker.unwrap_or_default()),
     }))
 }
+
+/// A key or prefix under `encoding-type=url`.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    url_encode(&mut out, text.as_bytes());
+    out
+}
+
+#[cfg(test)]
+#[path = "multipart_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use crate::ops::delete::{DeleteKey, check_version, delete, delete_many};
 use crate::ops::get::{Got, Outcome, Wish, get, head};
 use crate::ops::payload::{Claims, show};
 use crate::ops::put::{Labels, PutPlan, ShownChecksum, put, shown_checksum};
+pub(crate) use crate::s3::attributes::get_object_attributes;
 use crate::s3::convert::{
     RequestStream, ResponseStream, checksum_type, count, date_text, etag, metadata, precondition,
     set_checksum, tag_text, take_trailers, time, user_metadata,
@@ -472,14 +473,6 @@ fn any_or_tag(tag: dto::ETag) -> dto::ETagCondition {
     } else {
         dto::ETagCondition::ETag(tag)
     }
-}
-
-/// GetObjectAttributes.
-pub(crate) async fn get_object_attributes(
-    _gw: &Gateway,
-    _req: S3Request<dto::GetObjectAttributesInput>,
-) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
-    Err(s3s::s3_error!(NotImplemented))
 }
 
 #[cfg(test)]

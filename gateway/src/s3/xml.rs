@@ -26,9 +26,9 @@ pub(crate) struct Xml {
 }
 
 impl Xml {
-    /// Begins a document of S3's name space. `room` is a guess of its bytes.
-    pub(crate) fn new(root: &'static str, room: usize) -> Self {
-        let mut out = String::with_capacity(room + 512);
+    /// Begins a document of S3's name space. `guess` is what its bytes will be, about.
+    pub(crate) fn new(root: &'static str, guess: usize) -> Self {
+        let mut out = String::with_capacity(guess + 512);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
         out.push_str(root);
         out.push_str(" xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");

@@ -2,7 +2,7 @@
 
 use halofs_runtime::http::{HttpBody, HttpResponse, empty, full};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 
 use crate::error::{Code, GatewayError};
@@ -12,52 +12,35 @@ use crate::s3::xml;
 /// `x-amz-id-2` and `<HostId>`: names the software, not the machine.
 const HOST_ID: &str = "halofs";
 
-/// What an error body says about its request.
+/// What an error body says about its request; written out only when there is one.
 #[derive(Debug)]
 pub(crate) struct Subject {
     /// HEAD answers have no body.
     pub(crate) method: Method,
+    /// Where.
+    pub(crate) uri: Uri,
+    /// The bucket of a virtual-host request.
+    pub(crate) host_bucket: Option<String>,
     /// See [`halofs_runtime::http::RequestContext`].
     pub(crate) request_id: String,
-    /// `/bucket/key`, decoded.
-    pub(crate) resource: String,
 }
 
 impl Subject {
-    /// `method` and `path` of a request; `host_bucket` is the bucket of a virtual-host request.
-    pub(crate) fn new(
-        method: &Method,
-        path: &str,
-        host_bucket: Option<&str>,
-        request_id: &str,
-    ) -> Self {
-        let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        let resource = match host_bucket {
+    /// `/bucket/key`, decoded.
+    fn resource(&self) -> String {
+        let path = percent_encoding::percent_decode_str(self.uri.path()).decode_utf8_lossy();
+        match &self.host_bucket {
             Some(bucket) => format!("/{bucket}{path}"),
             None => path.into_owned(),
-        };
-        Self {
-            method: method.clone(),
-            request_id: request_id.to_owned(),
-            resource,
         }
-    }
-
-    /// Bucket and key, where there are such.
-    fn parts(&self) -> (Option<&str>, Option<&str>) {
-        let (bucket, key) = match self.resource.trim_start_matches('/').split_once('/') {
-            Some((b, k)) => (b, k),
-            None => (self.resource.trim_start_matches('/'), ""),
-        };
-        (
-            Some(bucket).filter(|b| !b.is_empty()),
-            Some(key).filter(|k| !k.is_empty()),
-        )
     }
 
     /// The tail of an `<Error>`.
     fn tail(&self, code: &str) -> String {
-        let mut out = String::with_capacity(160 + self.resource.len() * 2);
+        let resource = self.resource();
+        let name = resource.trim_start_matches('/');
+        let (bucket, key) = name.split_once('/').unwrap_or((name, ""));
+        let mut out = String::with_capacity(160 + resource.len() * 2);
         let mut field = |name: &str, text: &str| {
             out.push('<');
             out.push_str(name);
@@ -67,14 +50,13 @@ impl Subject {
             out.push_str(name);
             out.push('>');
         };
-        let (bucket, key) = self.parts();
-        if let (Some(bucket), true) = (bucket, code.contains("Bucket")) {
+        if !bucket.is_empty() && code.contains("Bucket") {
             field("BucketName", bucket);
         }
-        if let (Some(key), true) = (key, code.contains("Key")) {
+        if !key.is_empty() && code.contains("Key") {
             field("Key", key);
         }
-        field("Resource", &self.resource);
+        field("Resource", &resource);
         field("RequestId", &self.request_id);
         field("HostId", HOST_ID);
         out
