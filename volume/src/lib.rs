@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | what a server is told and given |
 //! | [`store`] | all volumes of a server: [`VolumeServer`], which implements `VolumeApi` |
+//! | [`server`] | the native HTTP API |
 //! | [`volume`] | one volume: log, index, recovery, reading, sealing, the writer thread |
 //! | [`format`] | every byte of a volume's files, pure |
 //! | [`meta`], [`gzip`] | sealed metadata; compression of native bodies |
@@ -14,6 +15,7 @@ pub mod counters;
 pub mod format;
 pub mod gzip;
 pub mod meta;
+pub mod server;
 pub mod store;
 pub mod volume;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use halofs_client::error::VolumeError;
@@ -36,6 +36,7 @@ pub struct VolumeServer {
     counters: Arc<Counters>,
     size_limit: Arc<AtomicU64>,
     volumes: RwLock<HashMap<VolumeId, Arc<Volume>>>,
+    stopping: AtomicBool,
     /// One creation at a time.
     creating: tokio::sync::Mutex<()>,
     /// Volumes whose files could not be mounted, and why.
@@ -62,6 +63,7 @@ impl VolumeServer {
             counters: Arc::default(),
             size_limit: Arc::new(AtomicU64::new(config.volume_size_limit)),
             volumes: RwLock::default(),
+            stopping: AtomicBool::new(false),
             creating: tokio::sync::Mutex::new(()),
             offline: Vec::new(),
             _lock: lock,
@@ -112,6 +114,9 @@ impl VolumeServer {
 
     /// The volume, for who may see it: to native clients filer volumes do not exist, and the other way round.
     fn find(&self, id: VolumeId, owner: VolumeOwner) -> Result<Arc<Volume>, VolumeError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(VolumeError::Stopping);
+        }
         let volume = self.volume(id).filter(|v| v.view().head.owner() == owner);
         volume.ok_or(VolumeError::NoVolume(id))
     }
@@ -155,6 +160,7 @@ impl VolumeServer {
 
     /// [`Self::stop`] on the caller's thread.
     pub fn stop_now(&self) {
+        self.stopping.store(true, Ordering::Release);
         // First: a checkpoint that it still writes must not meet the final one.
         self.housekeeper.stop();
         let volumes: Vec<_> = self.volumes.read().values().cloned().collect();

@@ -361,9 +361,13 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    /// Whether part of a range never reached the disk: a run of zeros, or a last word of zeros.
+    /// Whether part of a range never reached the disk: a run of zeros, or a first or last word of zeros, which is what is
+    /// left of a record when the sector that is missing holds only that much of it.
     fn unwritten(&mut self, from: u64, to: u64) -> io::Result<bool> {
         if self.window.zero_run(from, to, UNWRITTEN)? >= UNWRITTEN {
+            return Ok(true);
+        }
+        if self.window.bytes(from, MAGIC.len())? == [0; MAGIC.len()] {
             return Ok(true);
         }
         let last = self.window.bytes(to - TRAILER as u64, TRAILER)?;
