@@ -449,4 +449,3 @@ async fn copies_write_new_needles_unless_they_replace_what_they_copy() {
     assert_eq!(code(copy(there).await), "PreconditionFailed");
     assert_eq!(code(copy(copy_input("none", "n")).await), "NoSuchKey");
 }
-

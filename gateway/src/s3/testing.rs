@@ -130,7 +130,10 @@ impl Rig {
             .map(|r| r.output)
     }
 
-    pub(crate) async fn get(&self, input: dto::GetObjectInput) -> S3Result<(dto::GetObjectOutput, Vec<u8>)> {
+    pub(crate) async fn get(
+        &self,
+        input: dto::GetObjectInput,
+    ) -> S3Result<(dto::GetObjectOutput, Vec<u8>)> {
         let mut out = get_object(&self.gw, req(input, &[])).await?.output;
         let mut all = Vec::new();
         if let Some(mut body) = out.body.take() {
@@ -155,4 +158,3 @@ impl Rig {
 pub(crate) fn data(n: usize) -> Vec<u8> {
     (0..n).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
 }
-
