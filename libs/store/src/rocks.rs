@@ -41,6 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::kv::{Batch, KvStore, Op, Row, StoreError};
 
 mod committer;
+pub mod inspect;
 mod open;
 
 use committer::{Committer, Job, Prepared, SealedOp, Shared};
@@ -113,15 +114,15 @@ impl RocksStore {
         let db = Arc::new(opened.db);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
+        let path = config.path.display().to_string();
         let committer = Committer {
             db: Arc::clone(&db),
             disk: Arc::clone(&deps.disk),
-            path: config.path.clone(),
+            path: config.path,
             fsync: config.fsync,
             reserve: config.reserve_bytes,
             shared: Arc::clone(&shared),
         };
-        let path = config.path.display().to_string();
         let failed = |e: std::io::Error| StoreError::Open {
             path: path.clone(),
             reason: e.to_string(),
@@ -291,7 +292,7 @@ impl KvStore for RocksStore {
         let found = self
             .db
             .get_pinned(key)
-            .map_err(|e| damaged(key, &e.to_string()))?;
+            .map_err(|e| damaged(key, e.as_ref()))?;
         found.map(|stored| self.open_row(key, &stored)).transpose()
     }
 
@@ -315,7 +316,7 @@ impl KvStore for RocksStore {
         }
         rows_left
             .status()
-            .map_err(|e| damaged(from, &e.to_string()))?;
+            .map_err(|e| damaged(from, e.as_ref()))?;
         Ok(rows)
     }
 

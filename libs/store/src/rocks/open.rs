@@ -14,12 +14,12 @@ use super::{RocksConfig, RocksDeps};
 use crate::kv::StoreError;
 use crate::wal;
 
-const META: &str = "meta";
-const FORMAT_ROW: &str = "meta/format";
-const CLUSTER_ROW: &str = "meta/cluster";
-const STORE_ROW: &str = "meta/store";
-const DEK_ROW: &str = "meta/dek/1";
-const DEK_GEN: u16 = 1;
+pub(super) const META: &str = "meta";
+pub(super) const FORMAT_ROW: &str = "meta/format";
+pub(super) const CLUSTER_ROW: &str = "meta/cluster";
+pub(super) const STORE_ROW: &str = "meta/store";
+pub(super) const DEK_ROW: &str = "meta/dek/1";
+pub(super) const DEK_GEN: u16 = 1;
 const FORMAT: u32 = 1;
 /// Info logs that are kept, and bytes of each.
 const INFO_LOGS: usize = 2;
@@ -36,9 +36,9 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
     let io = |e: std::io::Error| refuse(path, e.to_string());
     deps.disk.create_dir_all(path).map_err(io)?;
     let engine = |e: rocksdb::Error| refuse(path, e.to_string());
-    let known = deps.disk.exists(&path.join("CURRENT")).map_err(io)?;
-    let mut sealed = None;
-    if known {
+    let made = deps.disk.exists(&path.join("CURRENT")).map_err(io)?;
+    let mut known = None;
+    if made {
         wal::check(deps.disk.as_ref(), path, config.fsync)?;
         let db = DB::open_cf_for_read_only(&options(config), path, ["default", META], false);
         let db = match db {
@@ -47,7 +47,7 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
             Err(_) if families(path, config) == ["default"] => None,
             Err(e) => return Err(engine(e)),
         };
-        sealed = db
+        known = db
             .map(|db| unlock(&db, config, deps))
             .transpose()?
             .flatten();
@@ -62,8 +62,8 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
         ColumnFamilyDescriptor::new(META, meta),
     ];
     let db = DB::open_cf_descriptors(&creating, path, families).map_err(engine)?;
-    let (sealer, uuid) = match sealed {
-        Some(known) => known,
+    let (sealer, uuid) = match known {
+        Some(unlocked) => unlocked,
         None => genesis(&db, config, deps)?,
     };
     Ok(Opened { db, sealer, uuid })
