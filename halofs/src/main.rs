@@ -1,1 +1,43 @@
-fn main() {}
+//! The halofs binary: command line and wiring. Everything else is in the service crates.
+
+use std::process::ExitCode;
+
+mod cli;
+mod cmd;
+mod genesis;
+mod wire;
+
+/// Frees memory back sooner and fragments less than the system's allocator under many short-lived buffers.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    halofs_runtime::telemetry::abort_on_panic();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cmd::complain(&format!("halofs: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let (cli, warnings, main_port_given) = cli::parse()?;
+    for warning in &warnings {
+        cmd::complain(&format!("halofs: {warning}"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async move {
+        match cli.command {
+            cli::Command::Server(args) => cmd::server::run(&args, main_port_given).await,
+            cli::Command::Benchmark(args) => cmd::benchmark::run(*args).await,
+            cli::Command::Inspect(args) => cmd::inspect::run(&args),
+            cli::Command::Version => cmd::say(&format!("halofs {}", env!("CARGO_PKG_VERSION"))),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
+}

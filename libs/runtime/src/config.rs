@@ -14,6 +14,9 @@ use clap::Command;
 const IGNORED: &[&str] =
     &["pulseSeconds", "cpuprofile", "memprofile", "raftHashicorp", "raftBootstrap", "idleTimeout", "metricsPort"];
 
+/// Those of [`IGNORED`] that take no value.
+const SWITCHES: &[&str] = &["raftHashicorp", "raftBootstrap"];
+
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -55,10 +58,10 @@ pub fn env(name: &str) -> Option<String> {
 /// Turns Go's flag grammar into clap's: single dashes become double ones, harmless flags of others are dropped.
 pub fn normalize(argv: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<Warning>) {
     let (mut out, mut warnings) = (Vec::new(), Vec::new());
-    let mut args = argv.into_iter();
-    out.extend(args.next());
+    let mut words = argv.into_iter();
+    out.extend(words.next());
     let mut ended = false;
-    for arg in args {
+    while let Some(arg) = words.next() {
         let text = arg.to_string_lossy();
         if ended || !text.starts_with('-') || text == "-" {
             out.push(arg);
@@ -70,6 +73,9 @@ pub fn normalize(argv: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Ve
             let bare = name.split('=').next().unwrap_or(name);
             if IGNORED.contains(&bare) {
                 warnings.push(format!("flag -{bare} is accepted for old scripts and does nothing"));
+                if !name.contains('=') && !SWITCHES.contains(&bare) {
+                    words.next();
+                }
             } else if bare == "h" || bare == "V" {
                 out.push(OsString::from(format!("-{name}")));
             } else {
@@ -214,9 +220,9 @@ mod tests {
         assert_eq!(m.get_one::<String>("main_port").unwrap(), "1");
         assert!(!m.get_one::<bool>("fsync").unwrap());
         assert!(*parse(&["-fsync"], None).get_one::<bool>("fsync").unwrap());
-        let (args, warnings) = normalize(["x", "-pulseSeconds=5", "--", "-f"].map(OsString::from));
+        let (args, warnings) = normalize(["x", "-pulseSeconds=5", "-cpuprofile", "f", "-raftHashicorp", "--", "-f"].map(OsString::from));
         assert_eq!(args, ["x", "--", "-f"].map(OsString::from));
-        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings.len(), 3);
     }
 
     #[test]

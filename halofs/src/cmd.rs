@@ -1,0 +1,20 @@
+//! The commands, one module each, and the only two places that write to the terminal.
+
+use std::io::Write;
+
+pub(crate) mod benchmark;
+pub(crate) mod inspect;
+pub(crate) mod server;
+
+/// Prints a line on standard output; a closed pipe is an error, not a panic.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints a line on standard error; there is nobody left to tell when that fails.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

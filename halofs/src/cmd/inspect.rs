@@ -1,0 +1,120 @@
+//! `halofs inspect PATH`: says what a file or store folder of ours is and prints it, offline, without changing it.
+//! Everything that is not sealed is shown without a key; `-key.file` shows what the seals hide, except file contents.
+//!
+//! | module | what it prints |
+//! |---|---|
+//! | [`volume`] | volume files, their state and checkpoint |
+//! | [`store`] | the RocksDB folders of main and filer |
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use halofs_runtime::disk::{self, Open};
+use halofs_runtime::{Disk, RealDisk};
+use halofs_seal::{FileKeyProvider, KeyProvider};
+
+use super::say;
+use crate::cli::InspectArgs;
+
+mod store;
+mod volume;
+
+/// Prints one thing.
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
+    let disk = RealDisk;
+    let path = args.path.as_path();
+    let keys = args
+        .key_file
+        .as_deref()
+        .map(|k| FileKeyProvider::open(&disk, k))
+        .transpose()?;
+    if path.is_dir() {
+        if disk.exists(&path.join("CURRENT"))? {
+            return store::print(path, keys);
+        }
+        return folder(&disk, path);
+    }
+    let file = disk
+        .open(path, Open::Read)
+        .with_context(|| format!("opening {}", path.display()))?;
+    let mut head = [0; 8];
+    let got = file.read_at(&mut head, 0)?;
+    match head.get(..got).unwrap_or_default() {
+        b"HALOVOL1" => volume::print(&*file, keys.as_ref().map(|k| k as &dyn KeyProvider)),
+        b"HALOSTA1" => volume::print_state(&disk::read_all(&disk, path)?),
+        b"HALOCKP1" => volume::print_checkpoint(&disk::read_all(&disk, path)?),
+        _ => small_file(&disk, path),
+    }
+}
+
+/// A data folder: what is in it, one line each.
+fn folder(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
+    say(&format!("folder {}", path.display()))?;
+    for entry in disk.list(path)? {
+        let at = path.join(&entry.name);
+        let what = match entry.name.as_str() {
+            "LOCK" => "lock of the process that uses this folder",
+            "cluster.json" => "identity of the cluster",
+            "root.key" => "root key: never share it, keep a backup",
+            "credentials" => "S3 credentials of the first start",
+            "dir.uuid" => "identity of this folder of volumes",
+            "quarantine" => "bytes that a recovery took out of volumes",
+            name if name.ends_with(".vol") => "volume",
+            name if name.ends_with(".state") => "what a volume's copy has promised",
+            name if name.ends_with(".ckpt") => "index of a volume",
+            _ if entry.is_dir && disk.exists(&at.join("CURRENT"))? => "store of rows",
+            _ if entry.is_dir => "folder",
+            _ => "not a file of halofs",
+        };
+        say(&format!("  {:<16} {what}", entry.name))?;
+    }
+    Ok(())
+}
+
+/// Files that are text.
+fn small_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
+    const SMALL: u64 = 1 << 20;
+    let len = disk.open(path, Open::Read)?.len()?;
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if len > SMALL {
+        bail!("{} is not a file of halofs", path.display());
+    }
+    let bytes = disk::read_all(disk, path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let hex = text.trim();
+    if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let key = FileKeyProvider::open(disk, path)?;
+        return say(&format!(
+            "root key {}; its bytes are not shown",
+            key.kek_id()
+        ));
+    }
+    if let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes)
+        && json.get("cluster_uuid").is_some()
+    {
+        return say(&format!("identity of a cluster\n{json:#}"));
+    }
+    if text.lines().any(|l| l.trim() == "[halofs]") {
+        let key = text
+            .lines()
+            .find_map(|l| l.trim().strip_prefix("aws_access_key_id"));
+        let key = key
+            .map(|k| k.trim_start_matches([' ', '=']))
+            .unwrap_or_default();
+        return say(&format!(
+            "S3 credentials, profile halofs, access key {key}; the secret is not shown"
+        ));
+    }
+    if len == 0 && name == "LOCK" {
+        return say("lock file");
+    }
+    bail!("{} is not a file of halofs", path.display())
+}
+
+/// Nanoseconds since 1970 as an HTTP date.
+fn date(ns: u64) -> String {
+    halofs_types::Timestamp(ns).http_date()
+}
