@@ -1,5 +1,7 @@
 //! The S3 face without bytes: signatures, permissions, buckets, listings, refusals, the shape of every answer.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::sync::Arc;
 
 use halofs_gateway::auth::identity::Credential;
@@ -12,8 +14,12 @@ use http_body_util::BodyExt;
 
 #[path = "face/fake.rs"]
 mod fake;
+#[path = "face/matrix.rs"]
+mod matrix;
 #[path = "face/sign.rs"]
 mod sign;
+#[path = "face/wire.rs"]
+mod wire;
 
 use fake::{FakeFiler, Nothing};
 use sign::Call;

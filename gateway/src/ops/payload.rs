@@ -64,6 +64,12 @@ impl Claims {
         }
     }
 
+    /// The claims of a Complete's document. Its checksum headers are the object's and not the document's.
+    pub(crate) fn read_complete(headers: &HeaderMap) -> Result<Self, GatewayError> {
+        let md5 = text(headers, "content-md5")?.map(content_md5).transpose()?;
+        Ok(Self { md5, ..Self::default() })
+    }
+
     /// The algorithm that the client chose.
     pub(crate) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         self.checksum.as_ref().map(|(a, _)| *a).or(self.trailer)

@@ -67,9 +67,17 @@ impl CheckedBody {
         }
     }
 
-    /// A body that is buffered and parsed.
-    pub(crate) fn checked(inner: RequestBody, headers: &HeaderMap) -> Result<Self, GatewayError> {
-        let claims = Claims::read(headers, Some(0))?;
+    /// A body that is buffered and parsed; `completes` says that it is the document of a Complete.
+    pub(crate) fn checked(
+        inner: RequestBody,
+        headers: &HeaderMap,
+        completes: bool,
+    ) -> Result<Self, GatewayError> {
+        let claims = if completes {
+            Claims::read_complete(headers)?
+        } else {
+            Claims::read(headers, Some(0))?
+        };
         let sha256 = headers.get("x-amz-content-sha256").and_then(|v| {
             let mut out = [0; 32];
             hex::decode_to_slice(v.as_bytes(), &mut out)

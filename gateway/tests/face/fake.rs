@@ -9,7 +9,7 @@ use halofs_client::filer::*;
 use halofs_client::master::*;
 use halofs_client::volume::*;
 use halofs_client::{FilerError, MasterError, VolumeError};
-use halofs_types::object::{Bucket, Object, Part, Upload};
+use halofs_types::object::{Bucket, Object, Part, SystemHeaders, Upload};
 use halofs_types::{AttemptId, BucketId, FileId, LeaseId, NeedleKey, Timestamp, Uuid, VolumeId};
 use parking_lot::Mutex;
 
@@ -35,7 +35,7 @@ impl FakeFiler {
             crc64nvme: 1,
             checksum: None,
             modified: Timestamp::from_secs(1_700_000_000),
-            headers: Default::default(),
+            headers: SystemHeaders::default(),
             user_metadata: Vec::new(),
             storage_class: "STANDARD".to_owned(),
             chunks: Vec::new(),
@@ -137,7 +137,7 @@ impl FilerApi for FakeFiler {
     async fn list(&self, bucket: BucketId, list: ListObjects) -> Result<ListPage, FilerError> {
         let names = self.0.lock();
         let mut page = ListPage::default();
-        let mut last = Bytes::new();
+        let mut end = Bytes::new();
         for ((b, key), object) in &names.objects {
             let past = key > &list.after
                 && !(is_common(&list.after, &list.delimiter) && key.starts_with(&list.after));
@@ -152,10 +152,10 @@ impl FilerApi for FakeFiler {
                 continue;
             }
             if page.entries.len() + page.prefixes.len() == list.limit {
-                page.next = Some(last);
+                page.next = Some(end);
                 return Ok(page);
             }
-            last = name.clone();
+            end = name.clone();
             match at {
                 Some(_) => page.prefixes.push(name),
                 None => page.entries.push(ListEntry {

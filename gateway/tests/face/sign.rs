@@ -1,5 +1,7 @@
 //! A signer of Signature Version 4, written from its specification, for header and query signatures.
 
+use std::fmt::Write as _;
+
 use halofs_runtime::clock::{Clock, RealClock};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -66,9 +68,9 @@ impl Call {
             canonical_query(&call.query)
         );
         for (n, v) in &signed {
-            canonical += &format!("{n}:{}\n", v.trim());
+            writeln!(canonical, "{n}:{}", v.trim()).unwrap();
         }
-        canonical += &format!("\n{names}\n{payload}");
+        write!(canonical, "\n{names}\n{payload}").unwrap();
         let day = &stamp[..8];
         let scope = format!("{day}/{scope}/aws4_request");
         let signature = signature(secret, &stamp, &scope, &canonical);
@@ -104,7 +106,7 @@ impl Call {
             canonical_query(&self.query)
         );
         let signature = signature(secret, &stamp, &scope, &canonical);
-        self.query += &format!("&X-Amz-Signature={signature}");
+        write!(self.query, "&X-Amz-Signature={signature}").unwrap();
         self
     }
 }
