@@ -412,7 +412,7 @@ mod tests {
         let mut p = plan(vec![listed(&a), listed(&b)]);
         let chosen = choose(&p, &upload, &stored).unwrap();
         let object = assemble(&p, upload.clone(), &chosen).unwrap();
-        let both = [&sha.of(&[7; 5 << 20])[..], &sha.of(&[8; 10])[..]].concat();
+        let both = [&sha.of(&vec![7; 5 << 20])[..], &sha.of(&[8; 10])[..]].concat();
         assert_eq!(
             shown_checksum(&object).text,
             format!("{}-2", show(&sha.of(&both)))

@@ -99,7 +99,7 @@ pub(crate) async fn get(
         match gw.data.open(&got.object.chunks, got.range).await {
             Ok(content) => return Ok(Outcome::Found((got, Some(content), Some(permit)))),
             Err(error) if left > 0 && is_gone(&error) && seen != Some(revision) => {
-                seen = Some(revision)
+                seen = Some(revision);
             }
             Err(error) => {
                 tracing::error!(%error, bucket, "a chunk of a live object cannot be read");

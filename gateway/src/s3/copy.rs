@@ -18,10 +18,10 @@ use crate::s3::object::read_version;
 
 /// The conditions on a copy's source.
 struct SourceConditions {
-    if_match: Option<dto::ETagCondition>,
-    if_none_match: Option<dto::ETagCondition>,
-    if_modified_since: Option<dto::Timestamp>,
-    if_unmodified_since: Option<dto::Timestamp>,
+    matches: Option<dto::ETagCondition>,
+    none_match: Option<dto::ETagCondition>,
+    modified_since: Option<dto::Timestamp>,
+    unmodified_since: Option<dto::Timestamp>,
 }
 
 fn source(from: dto::CopySource, conditions: &SourceConditions) -> Result<Source, GatewayError> {
@@ -40,10 +40,10 @@ fn source(from: dto::CopySource, conditions: &SourceConditions) -> Result<Source
     Ok(Source {
         bucket: bucket.into_string(),
         key: key.into_string(),
-        if_match: tag_text(conditions.if_match.as_ref()),
-        if_none_match: tag_text(conditions.if_none_match.as_ref()),
-        if_modified_since: date_text(conditions.if_modified_since.as_ref()),
-        if_unmodified_since: date_text(conditions.if_unmodified_since.as_ref()),
+        if_match: tag_text(conditions.matches.as_ref()),
+        if_none_match: tag_text(conditions.none_match.as_ref()),
+        if_modified_since: date_text(conditions.modified_since.as_ref()),
+        if_unmodified_since: date_text(conditions.unmodified_since.as_ref()),
     })
 }
 
@@ -120,10 +120,10 @@ pub(crate) async fn copy_object(
         ssekms_key_id: _,
     } = req.input;
     let conditions = SourceConditions {
-        if_match: copy_source_if_match,
-        if_none_match: copy_source_if_none_match,
-        if_modified_since: copy_source_if_modified_since,
-        if_unmodified_since: copy_source_if_unmodified_since,
+        matches: copy_source_if_match,
+        none_match: copy_source_if_none_match,
+        modified_since: copy_source_if_modified_since,
+        unmodified_since: copy_source_if_unmodified_since,
     };
     let headers = SystemHeaders {
         content_type,
@@ -191,10 +191,10 @@ pub(crate) async fn upload_part_copy(
         sse_customer_key_md5: _,
     } = req.input;
     let conditions = SourceConditions {
-        if_match: copy_source_if_match,
-        if_none_match: copy_source_if_none_match,
-        if_modified_since: copy_source_if_modified_since,
-        if_unmodified_since: copy_source_if_unmodified_since,
+        matches: copy_source_if_match,
+        none_match: copy_source_if_none_match,
+        modified_since: copy_source_if_modified_since,
+        unmodified_since: copy_source_if_unmodified_since,
     };
     let source = source(copy_source, &conditions)?;
     let place = PartPlace {

@@ -303,16 +303,15 @@ pub(crate) async fn abort_multipart_upload(
         expected_bucket_owner: _,
         request_payer: _,
     } = req.input;
-    let initiated = if_match_initiated_time.map(|at| {
-        let secs = dto_secs(at);
-        Timestamp::from_secs(secs)
-    });
+    let initiated = if_match_initiated_time
+        .as_ref()
+        .map(|at| Timestamp::from_secs(dto_secs(at)));
     multipart::abort(gw, &bucket, &key, upload_id(&id)?, initiated).await?;
     Ok(S3Response::new(dto::AbortMultipartUploadOutput::default()))
 }
 
 /// Whole seconds since the Unix epoch.
-fn dto_secs(at: dto::Timestamp) -> u64 {
+fn dto_secs(at: &dto::Timestamp) -> u64 {
     let mut text = Vec::new();
     let written = at.format(dto::TimestampFormat::HttpDate, &mut text);
     let text = written.ok().and_then(|()| String::from_utf8(text).ok());

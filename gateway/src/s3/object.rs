@@ -116,19 +116,19 @@ pub(crate) async fn put_object(
 
 /// The conditions of a read, as text.
 struct ReadConditions {
-    if_match: Option<String>,
-    if_none_match: Option<String>,
-    if_modified_since: Option<String>,
-    if_unmodified_since: Option<String>,
+    matches: Option<String>,
+    none_match: Option<String>,
+    modified_since: Option<String>,
+    unmodified_since: Option<String>,
 }
 
 impl ReadConditions {
     fn borrow(&self) -> Conditions<'_> {
         Conditions {
-            if_match: self.if_match.as_deref(),
-            if_none_match: self.if_none_match.as_deref(),
-            if_modified_since: self.if_modified_since.as_deref(),
-            if_unmodified_since: self.if_unmodified_since.as_deref(),
+            if_match: self.matches.as_deref(),
+            if_none_match: self.none_match.as_deref(),
+            if_modified_since: self.modified_since.as_deref(),
+            if_unmodified_since: self.unmodified_since.as_deref(),
         }
     }
 }
@@ -222,10 +222,10 @@ pub(crate) async fn get_object(
     read_version(version_id.as_deref())?;
     let wish = wish(range, part_number)?;
     let conditions = ReadConditions {
-        if_match: tag_text(if_match.as_ref()),
-        if_none_match: tag_text(if_none_match.as_ref()),
-        if_modified_since: date_text(if_modified_since.as_ref()),
-        if_unmodified_since: date_text(if_unmodified_since.as_ref()),
+        matches: tag_text(if_match.as_ref()),
+        none_match: tag_text(if_none_match.as_ref()),
+        modified_since: date_text(if_modified_since.as_ref()),
+        unmodified_since: date_text(if_unmodified_since.as_ref()),
     };
     let found = get(gw, &bucket, &key, conditions.borrow(), wish).await;
     let (got, content, permit) = match found? {
@@ -305,10 +305,10 @@ pub(crate) async fn head_object(
     read_version(version_id.as_deref())?;
     let wish = wish(range, part_number)?;
     let conditions = ReadConditions {
-        if_match: tag_text(if_match.as_ref()),
-        if_none_match: tag_text(if_none_match.as_ref()),
-        if_modified_since: date_text(if_modified_since.as_ref()),
-        if_unmodified_since: date_text(if_unmodified_since.as_ref()),
+        matches: tag_text(if_match.as_ref()),
+        none_match: tag_text(if_none_match.as_ref()),
+        modified_since: date_text(if_modified_since.as_ref()),
+        unmodified_since: date_text(if_unmodified_since.as_ref()),
     };
     let found = head(gw, &bucket, &key, conditions.borrow(), wish).await;
     let got = match found? {

@@ -135,7 +135,7 @@ async fn refusals_come_before_the_body_is_asked_for() {
         (watched("k", &|i| i.bucket = "none".into()), "NoSuchBucket"),
         (
             watched("there", &|i| {
-                i.if_none_match = Some(dto::ETagCondition::Any)
+                i.if_none_match = Some(dto::ETagCondition::Any);
             }),
             "PreconditionFailed",
         ),
@@ -159,7 +159,7 @@ async fn refusals_come_before_the_body_is_asked_for() {
         ),
         (
             watched("k", &|i| {
-                i.metadata = Some([("a".to_owned(), "x".repeat(2048))].into())
+                i.metadata = Some([("a".to_owned(), "x".repeat(2048))].into());
             }),
             "MetadataTooLarge",
         ),

@@ -168,12 +168,14 @@ impl VolumeError {
     /// For whoever acts.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::NoVolume(_) | Self::Exists(_) | Self::Mismatch(_) | Self::Damaged { .. } => {
-                Advice::RetryElsewhere
-            }
-            Self::Fenced(_) | Self::ReadOnly { .. } | Self::Full { .. } | Self::Stopping => {
-                Advice::RetryElsewhere
-            }
+            Self::NoVolume(_)
+            | Self::Exists(_)
+            | Self::Mismatch(_)
+            | Self::Damaged { .. }
+            | Self::Fenced(_)
+            | Self::ReadOnly { .. }
+            | Self::Full { .. }
+            | Self::Stopping => Advice::RetryElsewhere,
             Self::NotFound(_) => Advice::GiveUp,
             Self::WrongCookie(_) | Self::TooLarge { .. } => Advice::FixRequest,
             Self::Io { .. } | Self::Refused { .. } => Advice::PageOperator,

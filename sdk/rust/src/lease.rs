@@ -29,7 +29,7 @@ use crate::filer::FilerApi;
 use crate::master::{AssignRequest, MasterApi, VolumeOwner};
 
 /// How often leases are renewed and idle ones looked for: a lease lives 10 min without a renewal.
-const TICK: Duration = Duration::from_secs(120);
+const TICK: Duration = Duration::from_mins(2);
 
 /// What the pool asks main for.
 #[derive(Debug, Clone)]

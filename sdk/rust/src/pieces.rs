@@ -48,6 +48,7 @@ impl Pieces {
     }
 
     /// Takes the first `n` bytes (or all, if fewer) as pieces, without copying.
+    #[must_use = "the bytes taken are gone from here"]
     pub fn split_to(&mut self, n: usize) -> Self {
         let mut out = Self::new();
         while out.len < n {

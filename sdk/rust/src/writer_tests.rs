@@ -17,6 +17,8 @@ use crate::memory::{Memory, State};
 use crate::reader::{ChunkReader, Content};
 use crate::writer::{ChunkStore, ChunkWriter, WriteTarget, Written};
 
+const CHUNK: usize = limits::CHUNK_BYTES;
+
 struct Rig {
     memory: Arc<Memory>,
     clock: Arc<ManualClock>,
@@ -101,7 +103,6 @@ fn bytes(n: usize) -> Vec<u8> {
 #[tokio::test]
 async fn bodies_of_every_shape_come_back_and_hash_right() {
     let rig = rig(1000);
-    const CHUNK: usize = limits::CHUNK_BYTES;
     for (size, piece) in [
         (0, 1),
         (1, 1),
