@@ -41,13 +41,13 @@ impl Default for FilerConfig {
             gc_ripe: Duration::from_secs(limits::GC_RIPE_SECS),
             gc_ripe_pressed: Duration::from_secs(limits::GC_RIPE_PRESSED_SECS),
             gc_every: Duration::from_secs(5),
-            gc_retry: Duration::from_secs(60),
-            lease_life: Duration::from_secs(600),
+            gc_retry: Duration::from_mins(1),
+            lease_life: Duration::from_mins(10),
             lease_every: Duration::from_secs(10),
             done_life: Duration::from_secs(limits::DONE_SECS),
             done_every: Duration::from_secs(15),
             upload_life: Some(Duration::from_secs(limits::UPLOAD_EXPIRY_SECS_DEFAULT)),
-            upload_every: Duration::from_secs(3600),
+            upload_every: Duration::from_hours(1),
             orphan_every: None,
         }
     }

@@ -2,6 +2,7 @@
 //! does no harm. An entry that a volume refused stays, with a later time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use halofs_client::error::FilerError;
@@ -58,7 +59,7 @@ impl Filer {
                 .gc_ripe
                 .saturating_sub(self.config.gc_ripe_pressed)
         } else {
-            Default::default()
+            Duration::ZERO
         };
         let end = key::garbage_ripe(Timestamp(self.clock.now().0.saturating_add(nanos(early))));
         let mut from = Bytes::from_static(key::GARBAGE);

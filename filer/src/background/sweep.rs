@@ -23,8 +23,9 @@ impl Filer {
         let now = self.clock.monotonic_ns();
         let life = nanos(self.config.lease_life);
         let lapsed: Vec<LeaseId> = {
-            let live = self.leases.lock();
-            live.iter()
+            let leases = self.leases.lock();
+            leases
+                .iter()
                 .filter(|(_, renewed)| now.saturating_sub(**renewed) >= life)
                 .map(|(id, _)| *id)
                 .collect()

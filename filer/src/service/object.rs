@@ -86,7 +86,7 @@ impl Filer {
     ) {
         plan.pin(live, old.map(|c| &c.row));
         if let Some(old) = old {
-            self.plan_removal_of_runs(plan, &old.stored);
+            Self::plan_removal_of_runs(plan, &old.stored);
             if !keeps {
                 plan.garbage(self.ripe(), &old.stored.object.chunks);
             }
@@ -100,7 +100,7 @@ impl Filer {
         plan.put(live.clone(), row);
     }
 
-    fn plan_removal_of_runs(&self, plan: &mut Plan, stored: &Stored) {
+    fn plan_removal_of_runs(plan: &mut Plan, stored: &Stored) {
         for n in 0..stored.runs {
             plan.delete(key::run(stored.object.attempt, n));
         }
@@ -267,7 +267,7 @@ impl Filer {
         plan.frees();
         plan.check(bucket_check);
         plan.pin(&live, Some(&old.row));
-        self.plan_removal_of_runs(&mut plan, &old.stored);
+        Self::plan_removal_of_runs(&mut plan, &old.stored);
         plan.garbage(self.ripe(), &old.stored.object.chunks);
         plan.delete(live);
         Ok(Some(plan))

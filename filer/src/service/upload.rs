@@ -146,16 +146,16 @@ impl Filer {
     }
 
     /// Ends an upload: its row and its parts' rows go, pinned to what was read.
-    fn plan_end(&self, plan: &mut Plan, row: &Bytes, upload: &Row, id: AttemptId, parts: &[Part]) {
+    fn plan_end(plan: &mut Plan, row: &Bytes, upload: &Row, id: AttemptId, parts: &[Part]) {
         plan.pin(row, Some(upload));
         plan.delete(row.clone());
         if parts.len() > SINGLE_DELETES {
             let (from, end) = key::parts(id);
             plan.delete_range(from, end);
         } else {
-            parts
-                .iter()
-                .for_each(|p| plan.delete(key::part(id, p.number)));
+            for p in parts {
+                plan.delete(key::part(id, p.number));
+            }
         }
     }
 
@@ -187,7 +187,7 @@ impl Filer {
             };
             let mut plan = Plan::default();
             plan.check(bucket_check);
-            self.plan_end(&mut plan, &row, &upload, c.upload, &parts);
+            Self::plan_end(&mut plan, &row, &upload, c.upload, &parts);
             plan.garbage(self.ripe(), &unnamed);
             self.plan_object(&mut plan, &live, &c.object, old.as_ref(), false);
             self.record_done(&mut plan, c.upload, &answer, Some((c.bucket.id, &c.key)));
@@ -227,9 +227,11 @@ impl Filer {
             let parts = self.all_parts(id)?;
             let mut plan = Plan::default();
             plan.frees();
-            self.plan_end(&mut plan, row, &upload, id, &parts);
+            Self::plan_end(&mut plan, row, &upload, id, &parts);
             let ripe = self.ripe();
-            parts.iter().for_each(|p| plan.garbage(ripe, &p.chunks));
+            for p in &parts {
+                plan.garbage(ripe, &p.chunks);
+            }
             if self.commit(plan).await?.is_some() {
                 return Ok(());
             }

@@ -31,7 +31,7 @@ async fn child_that_commits() {
         tasks.spawn(async move {
             for n in 0u64.. {
                 let key = format!("{task}/{}", n % 50);
-                let etag = format!("{}", n + std::process::id() as u64 * 1_000_000);
+                let etag = format!("{}", n + u64::from(std::process::id()) * 1_000_000);
                 w.put(&b, key.as_bytes(), &etag).await;
                 let line = format!("ack {key} {etag}\n");
                 std::io::stdout().write_all(line.as_bytes()).unwrap();

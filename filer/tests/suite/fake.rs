@@ -13,26 +13,26 @@ use halofs_types::{FileId, NeedleKey, Placement, Uuid, VolumeId};
 use parking_lot::Mutex;
 
 #[derive(Default)]
-pub struct FakeVolumes {
-    pub needles: Mutex<BTreeMap<(VolumeId, NeedleKey), (FileId, NeedleOwner)>>,
-    pub refuse: AtomicBool,
+pub(crate) struct FakeVolumes {
+    pub(crate) needles: Mutex<BTreeMap<(VolumeId, NeedleKey), (FileId, NeedleOwner)>>,
+    pub(crate) refuse: AtomicBool,
     /// Calls of `delete_needles`, and the largest.
-    pub deletes: AtomicUsize,
-    pub largest: AtomicUsize,
+    pub(crate) deletes: AtomicUsize,
+    pub(crate) largest: AtomicUsize,
 }
 
 impl FakeVolumes {
-    pub fn add(&self, fid: FileId, owner: NeedleOwner) {
+    pub(crate) fn add(&self, fid: FileId, owner: NeedleOwner) {
         self.needles
             .lock()
             .insert((fid.volume, fid.key), (fid, owner));
     }
 
-    pub fn has(&self, fid: FileId) -> bool {
+    pub(crate) fn has(&self, fid: FileId) -> bool {
         self.needles.lock().contains_key(&(fid.volume, fid.key))
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.needles.lock().len()
     }
 

@@ -176,7 +176,7 @@ mod counted {
 
     use super::Bytes;
 
-    pub struct Counted(pub MemStore, pub AtomicUsize);
+    pub(crate) struct Counted(pub(crate) MemStore, pub(crate) AtomicUsize);
 
     #[async_trait]
     impl KvStore for Counted {

@@ -59,7 +59,7 @@ async fn store(w: &World, b: &Bucket, u: &Upload, p: &Part) -> Result<(), FilerE
 }
 
 /// An open upload of key `k` with one part of this fid.
-pub async fn leased_part(w: &World, b: &Bucket, fid: FileId, lease: LeaseId) -> FileId {
+pub(crate) async fn leased_part(w: &World, b: &Bucket, fid: FileId, lease: LeaseId) -> FileId {
     let u = w.filer.create_upload(b, new_upload(b"k")).await.unwrap();
     let p = Part {
         chunks: vec![w.needle(fid, b, b"k", 3)],
@@ -150,7 +150,7 @@ async fn completes_keep_preconditions() {
         w.put(&b, b"k", "e1").await;
         let absent = CompleteUpload {
             precondition: Precondition::Absent,
-            ..completion(&b, &u, &[p.clone()])
+            ..completion(&b, &u, std::slice::from_ref(&p))
         };
         assert_eq!(
             w.filer.complete_upload(absent.clone()).await.err(),

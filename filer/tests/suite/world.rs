@@ -20,14 +20,14 @@ use halofs_types::{AttemptId, Cookie, FileId, LeaseId, NeedleKey, Timestamp, Uui
 
 use crate::fake::FakeVolumes;
 
-pub const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
-pub struct World {
-    pub filer: Arc<Filer>,
-    pub clock: Arc<ManualClock>,
-    pub volumes: Arc<FakeVolumes>,
-    pub store: Arc<dyn KvStore>,
-    pub config: FilerConfig,
+pub(crate) struct World {
+    pub(crate) filer: Arc<Filer>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) volumes: Arc<FakeVolumes>,
+    pub(crate) store: Arc<dyn KvStore>,
+    pub(crate) config: FilerConfig,
     next_key: AtomicU64,
     _dir: Option<tempfile::TempDir>,
 }
@@ -44,7 +44,7 @@ fn config() -> FilerConfig {
     }
 }
 
-pub fn rocks(path: &std::path::Path) -> Arc<RocksStore> {
+pub(crate) fn rocks(path: &std::path::Path) -> Arc<RocksStore> {
     let deps = RocksDeps {
         keys: Arc::new(FileKeyProvider::from_root(RootKey::from_bytes([1; 32]))),
         disk: Arc::new(RealDisk),
@@ -55,7 +55,7 @@ pub fn rocks(path: &std::path::Path) -> Arc<RocksStore> {
 
 impl World {
     /// One on each store.
-    pub async fn both() -> [Self; 2] {
+    pub(crate) async fn both() -> [Self; 2] {
         let dir = tempfile::tempdir().unwrap();
         let on_rocks = rocks(dir.path());
         [
@@ -64,11 +64,11 @@ impl World {
         ]
     }
 
-    pub async fn in_memory() -> Self {
+    pub(crate) async fn in_memory() -> Self {
         Self::on(Arc::new(MemStore::new(Uuid([1; 16]))), None).await
     }
 
-    pub async fn on(store: Arc<dyn KvStore>, dir: Option<tempfile::TempDir>) -> Self {
+    pub(crate) async fn on(store: Arc<dyn KvStore>, dir: Option<tempfile::TempDir>) -> Self {
         let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
         let volumes = Arc::new(FakeVolumes::default());
         let config = config();
@@ -85,12 +85,12 @@ impl World {
     }
 
     /// Another incarnation of the filer on the same store.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.filer.stop().await;
         self.filer = open(&self.config, &self.clock, &self.store, &self.volumes).await;
     }
 
-    pub async fn bucket(&self, name: &str) -> Bucket {
+    pub(crate) async fn bucket(&self, name: &str) -> Bucket {
         let owner = Owner {
             id: "me".to_owned(),
             display_name: "Me".to_owned(),
@@ -105,7 +105,7 @@ impl World {
             .unwrap()
     }
 
-    pub fn fid(&self) -> FileId {
+    pub(crate) fn fid(&self) -> FileId {
         let key = NeedleKey(self.next_key.fetch_add(1, Ordering::Relaxed));
         FileId {
             volume: VolumeId(1),
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    pub async fn lease(&self, count: u64) -> (LeaseId, FileId) {
+    pub(crate) async fn lease(&self, count: u64) -> (LeaseId, FileId) {
         let key = NeedleKey(self.next_key.fetch_add(count, Ordering::Relaxed));
         let first = FileId {
             volume: VolumeId(1),
@@ -125,7 +125,7 @@ impl World {
     }
 
     /// Writes a needle as the gateway would.
-    pub fn needle(&self, fid: FileId, bucket: &Bucket, key: &[u8], part: u32) -> ChunkRef {
+    pub(crate) fn needle(&self, fid: FileId, bucket: &Bucket, key: &[u8], part: u32) -> ChunkRef {
         let owner = NeedleOwner {
             store: self.store.store_uuid(),
             bucket: bucket.id,
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    pub async fn put_if(
+    pub(crate) async fn put_if(
         &self,
         bucket: &Bucket,
         key: &[u8],
@@ -155,13 +155,13 @@ impl World {
             .await
     }
 
-    pub async fn put(&self, bucket: &Bucket, key: &[u8], etag: &str) -> Committed {
+    pub(crate) async fn put(&self, bucket: &Bucket, key: &[u8], etag: &str) -> Committed {
         self.put_if(bucket, key, etag, Precondition::None)
             .await
             .unwrap()
     }
 
-    pub async fn etag(&self, bucket: &Bucket, key: &[u8]) -> Option<String> {
+    pub(crate) async fn etag(&self, bucket: &Bucket, key: &[u8]) -> Option<String> {
         self.filer
             .lookup(bucket.id, key)
             .await
@@ -185,11 +185,11 @@ async fn open(
     Filer::open(config.clone(), deps).await.unwrap()
 }
 
-pub fn attempt() -> AttemptId {
+pub(crate) fn attempt() -> AttemptId {
     AttemptId(OsRng.id16())
 }
 
-pub fn object(etag: &str, chunks: Vec<ChunkRef>) -> Object {
+pub(crate) fn object(etag: &str, chunks: Vec<ChunkRef>) -> Object {
     Object {
         size: chunks.iter().map(|c| u64::from(c.len)).sum(),
         etag: etag.to_owned(),
@@ -208,7 +208,7 @@ pub fn object(etag: &str, chunks: Vec<ChunkRef>) -> Object {
     }
 }
 
-pub fn commit(
+pub(crate) fn commit(
     bucket: &Bucket,
     key: &[u8],
     object: Object,

@@ -135,7 +135,7 @@ fn one_bit_off(bytes: &[u8], at: usize) -> bool {
     };
     let crc = crc_fast::crc32_iscsi(f.data);
     length_bit
-        || (mask(crc) ^ mask(f.crc)).count_ones() == 1
+        || (mask(crc) ^ mask(f.crc)).is_power_of_two()
         || one_data_bit_off(f.data.len(), crc ^ f.crc)
 }
 
