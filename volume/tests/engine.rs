@@ -445,7 +445,10 @@ async fn strangers_are_refused_and_left_alone() {
     );
     s.stop().await;
     let after = std::fs::read(&vol).unwrap();
-    assert!(after[4096..8192] == before[..4096], "the bad copy is mended from the good one");
+    assert!(
+        after[4096..8192] == before[..4096],
+        "the bad copy is mended from the good one"
+    );
     assert_eq!(
         std::fs::read(dir.path().join("notes.vol")).unwrap(),
         b"mine"
