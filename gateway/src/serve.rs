@@ -120,7 +120,8 @@ impl S3Handler {
         };
         let body = if parsed && expects_body {
             let mut names = parts.uri.query().unwrap_or_default().split('&');
-            let completes = parts.method == Method::POST && names.any(|n| n.starts_with("uploadId="));
+            let completes =
+                parts.method == Method::POST && names.any(|n| n.starts_with("uploadId="));
             CheckedBody::checked(body, &parts.headers, completes)?
         } else {
             CheckedBody::plain(body)

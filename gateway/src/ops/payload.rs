@@ -67,7 +67,10 @@ impl Claims {
     /// The claims of a Complete's document. Its checksum headers are the object's and not the document's.
     pub(crate) fn read_complete(headers: &HeaderMap) -> Result<Self, GatewayError> {
         let md5 = text(headers, "content-md5")?.map(content_md5).transpose()?;
-        Ok(Self { md5, ..Self::default() })
+        Ok(Self {
+            md5,
+            ..Self::default()
+        })
     }
 
     /// The algorithm that the client chose.

@@ -22,11 +22,11 @@ struct Names {
 
 /// The filer.
 #[derive(Default, Clone)]
-pub struct FakeFiler(Arc<Mutex<Names>>);
+pub(crate) struct FakeFiler(Arc<Mutex<Names>>);
 
 impl FakeFiler {
     /// An object without bytes.
-    pub fn put(&self, bucket: &str, key: &str) {
+    pub(crate) fn put(&self, bucket: &str, key: &str) {
         let mut names = self.0.lock();
         let id = names.buckets[bucket].id.0;
         let object = Object {
@@ -48,7 +48,7 @@ impl FakeFiler {
     }
 
     /// Calls that change something, so far.
-    pub fn writes(&self) -> u64 {
+    pub(crate) fn writes(&self) -> u64 {
         self.0.lock().touched
     }
 }
@@ -265,7 +265,7 @@ fn is_common(after: &[u8], delimiter: &[u8]) -> bool {
 }
 
 /// Main and volume: nothing to give.
-pub struct Nothing;
+pub(crate) struct Nothing;
 
 #[async_trait]
 impl MasterApi for Nothing {

@@ -1,8 +1,8 @@
 //! Every way to write, times every way to sign it wrongly, times every payload mode: nothing gets through, and nothing
 //! behind the face is touched.
 
-use super::World;
 use super::sign::Call;
+use super::world::World;
 
 /// Methods and targets that change something.
 const WRITES: [(&str, &str, Option<&str>); 12] = [

@@ -8,18 +8,18 @@ use sha2::{Digest, Sha256};
 
 /// A request to sign and send.
 #[derive(Debug, Clone)]
-pub struct Call {
-    pub method: &'static str,
+pub(crate) struct Call {
+    pub(crate) method: &'static str,
     /// As it goes on the wire.
-    pub path: String,
+    pub(crate) path: String,
     /// As it goes on the wire, without `?`.
-    pub query: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) query: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Call {
-    pub fn new(method: &'static str, target: &str) -> Self {
+    pub(crate) fn new(method: &'static str, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let headers = vec![("host".to_owned(), "127.0.0.1:8333".to_owned())];
         Self {
@@ -31,7 +31,7 @@ impl Call {
         }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         if name == "host" {
             self.headers.retain(|(n, _)| n != "host");
         }
@@ -39,20 +39,26 @@ impl Call {
         self
     }
 
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         let len = self.body.len().to_string();
         self.header("content-length", &len)
     }
 
     /// Signs all headers.
-    pub fn sign(self, access_key: &str, secret: &str) -> Self {
+    pub(crate) fn sign(self, access_key: &str, secret: &str) -> Self {
         let hash = hex::encode(Sha256::digest(&self.body));
         self.sign_as(access_key, secret, &hash, "us-east-1/s3")
     }
 
     /// Signs with that payload hash and that region and service.
-    pub fn sign_as(self, access_key: &str, secret: &str, payload: &str, scope: &str) -> Self {
+    pub(crate) fn sign_as(
+        self,
+        access_key: &str,
+        secret: &str,
+        payload: &str,
+        scope: &str,
+    ) -> Self {
         let stamp = stamp(0);
         let call = self
             .header("x-amz-date", &stamp)
@@ -81,7 +87,13 @@ impl Call {
     }
 
     /// A presigned URL, made `age` seconds ago.
-    pub fn presign(mut self, access_key: &str, secret: &str, expires: u64, age: u64) -> Self {
+    pub(crate) fn presign(
+        mut self,
+        access_key: &str,
+        secret: &str,
+        expires: u64,
+        age: u64,
+    ) -> Self {
         let stamp = stamp(age);
         let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
         let extra = format!(

@@ -1,5 +1,6 @@
 //! The face behind a real socket.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use halofs_runtime::RealClock;
@@ -10,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::World;
 use super::sign::Call;
+use super::world::World;
 
 struct Port {
     addr: std::net::SocketAddr,
@@ -45,7 +46,7 @@ impl Port {
         };
         let mut head = format!("{} {}{query} HTTP/1.1\r\n", call.method, call.path);
         for (n, v) in &call.headers {
-            head.push_str(&format!("{n}: {v}\r\n"));
+            write!(head, "{n}: {v}\r\n").unwrap();
         }
         head.push_str("connection: close\r\n\r\n");
         s.write_all(head.as_bytes()).await.unwrap();
