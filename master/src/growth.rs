@@ -38,11 +38,11 @@ impl Site {
             ("rack", &self.rack),
             ("node", &self.data_node),
         ];
-        parts
-            .iter()
-            .filter(|(_, v)| !v.is_empty())
-            .map(|(k, v)| format!(" in {k} {v}"))
-            .collect()
+        let mut text = String::new();
+        for (kind, name) in parts.iter().filter(|(_, name)| !name.is_empty()) {
+            text.extend([" in ", kind, " ", name]);
+        }
+        text
     }
 }
 
@@ -111,7 +111,7 @@ pub fn choose_node<'a>(
     for node in view.nodes.iter().filter(|n| site.allows(n)) {
         match room(node) {
             Ok(()) if best.is_none_or(|b| b.report.disk_free < node.report.disk_free) => {
-                best = Some(node)
+                best = Some(node);
             }
             Ok(()) => {}
             Err(reason) => why = reason,

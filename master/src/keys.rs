@@ -97,7 +97,7 @@ mod tests {
             }
         );
         p.add(5_000_000, KEY_RANGE);
-        assert_eq!(p.take(10).refill, false);
+        assert!(!p.take(10).refill);
         assert_eq!(p.take(KEY_RANGE / 2).first, Some(5_000_000));
         p.clear();
         assert_eq!(p.take(1).first, None);

@@ -397,9 +397,9 @@ impl MasterApi for Master {
             Err(e) => Err(e),
         };
         if done.is_ok() {
-            self.stats.assigns.add(1)
+            self.stats.assigns.add(1);
         } else {
-            self.stats.assign_errors.add(1)
+            self.stats.assign_errors.add(1);
         }
         done
     }

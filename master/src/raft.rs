@@ -22,8 +22,16 @@ use parking_lot::RwLock;
 use crate::topology::command::{Command, Outcome};
 use crate::topology::state::State;
 
+#[expect(
+    clippy::result_large_err,
+    reason = "openraft's error type; errors here end the process"
+)]
 mod log_store;
 mod network;
+#[expect(
+    clippy::result_large_err,
+    reason = "openraft's error type; errors here end the process"
+)]
 mod state_machine;
 mod types;
 

@@ -255,88 +255,90 @@ async fn the_readme_s_assign_and_lookup() {
     assert_eq!(many["count"], 5);
 }
 
+/// Requests, their status, and what their error says.
+const MISTAKES: &[(&str, u16, &str)] = &[
+    (
+        "/dir/assign?replication=001",
+        406,
+        "001 needs 2 nodes in one rack; rack DefaultRack has 1",
+    ),
+    ("/dir/assign?replication=010", 406, "010 needs 2 racks"),
+    (
+        "/dir/assign?replication=100",
+        406,
+        "100 needs 2 data centres",
+    ),
+    ("/dir/assign?replication=abc", 406, "three digits"),
+    ("/dir/assign?replication=0001", 406, "three digits"),
+    ("/dir/assign?replication=900", 406, "three digits"),
+    ("/dir/assign?ttl=3m", 406, "ttl is not built"),
+    ("/dir/assign?ttl=5", 406, "ttl is not built"),
+    ("/dir/assign?ttl=3x", 406, "m h d w M y"),
+    ("/dir/assign?ttl=mm", 406, "m h d w M y"),
+    ("/dir/assign?preallocate=x", 406, "preallocate"),
+    (
+        "/dir/assign?writableVolumeCount=-1",
+        406,
+        "writableVolumeCount",
+    ),
+    ("/dir/assign?dataSize=1e6", 406, "dataSize"),
+    ("/dir/assign?dataCenter=mars", 400, "mars is not known"),
+    ("/dir/assign?rack=r9", 406, "rack r9"),
+    ("/dir/assign?dataNode=1.2.3.4:5", 406, "1.2.3.4:5"),
+    (
+        "/dir/assign?disk=ssd",
+        406,
+        "no volume server has a disk of type ssd",
+    ),
+    ("/dir/assign?count=1048577", 400, "1048576"),
+    ("/dir/assign?count=99999999999999999999999", 400, "1048576"),
+    ("/dir/assign?collection=a%2fb", 400, "collection"),
+    ("/dir/assign?collection=..", 400, "collection"),
+    ("/dir/assign?collection=%00", 400, "control"),
+    ("/dir/assign?collection=%zz", 400, "hex digits"),
+    ("/dir/assign?collection=%f", 400, "hex digits"),
+    ("/dir/assign?collection=%ff", 400, "UTF-8"),
+    ("/dir/lookup", 404, "Unknown volume id "),
+    ("/dir/lookup?volumeId=x", 404, "Unknown volume id x"),
+    ("/dir/lookup?volumeId=0", 404, "Unknown volume id 0"),
+    (
+        "/dir/lookup?volumeId=4294967296",
+        404,
+        "Unknown volume id 4294967296",
+    ),
+    ("/dir/lookup?volumeId=77", 404, "volume id 77 not found"),
+    ("/vol/grow", 406, "can not parse parameter count"),
+    ("/vol/grow?count=x", 406, "can not parse parameter count"),
+    ("/vol/grow?count=0", 406, "can not parse parameter count"),
+    (
+        "/vol/grow?count=1000000",
+        406,
+        "volumes left, not enough for 1000000",
+    ),
+    ("/vol/grow?count=1&replication=001", 406, "000"),
+    ("/vol/vacuum?garbageThreshold=x", 406, "garbageThreshold"),
+    ("/vol/vacuum?garbageThreshold=7", 406, "garbageThreshold"),
+    ("/vol/vacuum", 501, "vacuum"),
+    ("/col/delete", 400, "does not exist"),
+    ("/col/delete?collection=nope", 400, "does not exist"),
+    ("/collection/info?collection=nope", 404, "does not exist"),
+    ("/submit", 405, "POST"),
+    ("/nothing/here", 404, "there is nothing at /nothing/here"),
+    ("/favicon.ico", 404, "favicon"),
+    ("/77,01637037d6", 404, "volume id 77 not found"),
+    (
+        "/99999999999,01637037d6",
+        404,
+        "volume id 99999999999 not found",
+    ),
+];
+
 #[tokio::test]
 async fn mistakes_are_json_with_their_status() {
     let api = Api::new().await;
     let (_, ok) = api.get("/dir/assign").await;
     assert_eq!(ok["count"], 1);
-    let rows: &[(&str, u16, &str)] = &[
-        (
-            "/dir/assign?replication=001",
-            406,
-            "001 needs 2 nodes in one rack; rack DefaultRack has 1",
-        ),
-        ("/dir/assign?replication=010", 406, "010 needs 2 racks"),
-        (
-            "/dir/assign?replication=100",
-            406,
-            "100 needs 2 data centres",
-        ),
-        ("/dir/assign?replication=abc", 406, "three digits"),
-        ("/dir/assign?replication=0001", 406, "three digits"),
-        ("/dir/assign?replication=900", 406, "three digits"),
-        ("/dir/assign?ttl=3m", 406, "ttl is not built"),
-        ("/dir/assign?ttl=5", 406, "ttl is not built"),
-        ("/dir/assign?ttl=3x", 406, "m h d w M y"),
-        ("/dir/assign?ttl=mm", 406, "m h d w M y"),
-        ("/dir/assign?preallocate=x", 406, "preallocate"),
-        (
-            "/dir/assign?writableVolumeCount=-1",
-            406,
-            "writableVolumeCount",
-        ),
-        ("/dir/assign?dataSize=1e6", 406, "dataSize"),
-        ("/dir/assign?dataCenter=mars", 400, "mars is not known"),
-        ("/dir/assign?rack=r9", 406, "rack r9"),
-        ("/dir/assign?dataNode=1.2.3.4:5", 406, "1.2.3.4:5"),
-        (
-            "/dir/assign?disk=ssd",
-            406,
-            "no volume server has a disk of type ssd",
-        ),
-        ("/dir/assign?count=1048577", 400, "1048576"),
-        ("/dir/assign?count=99999999999999999999999", 400, "1048576"),
-        ("/dir/assign?collection=a%2fb", 400, "collection"),
-        ("/dir/assign?collection=..", 400, "collection"),
-        ("/dir/assign?collection=%00", 400, "control"),
-        ("/dir/assign?collection=%zz", 400, "hex digits"),
-        ("/dir/assign?collection=%f", 400, "hex digits"),
-        ("/dir/assign?collection=%ff", 400, "UTF-8"),
-        ("/dir/lookup", 404, "Unknown volume id "),
-        ("/dir/lookup?volumeId=x", 404, "Unknown volume id x"),
-        ("/dir/lookup?volumeId=0", 404, "Unknown volume id 0"),
-        (
-            "/dir/lookup?volumeId=4294967296",
-            404,
-            "Unknown volume id 4294967296",
-        ),
-        ("/dir/lookup?volumeId=77", 404, "volume id 77 not found"),
-        ("/vol/grow", 406, "can not parse parameter count"),
-        ("/vol/grow?count=x", 406, "can not parse parameter count"),
-        ("/vol/grow?count=0", 406, "can not parse parameter count"),
-        (
-            "/vol/grow?count=1000000",
-            406,
-            "volumes left, not enough for 1000000",
-        ),
-        ("/vol/grow?count=1&replication=001", 406, "000"),
-        ("/vol/vacuum?garbageThreshold=x", 406, "garbageThreshold"),
-        ("/vol/vacuum?garbageThreshold=7", 406, "garbageThreshold"),
-        ("/vol/vacuum", 501, "vacuum"),
-        ("/col/delete", 400, "does not exist"),
-        ("/col/delete?collection=nope", 400, "does not exist"),
-        ("/collection/info?collection=nope", 404, "does not exist"),
-        ("/submit", 405, "POST"),
-        ("/nothing/here", 404, "there is nothing at /nothing/here"),
-        ("/favicon.ico", 404, "favicon"),
-        ("/77,01637037d6", 404, "volume id 77 not found"),
-        (
-            "/99999999999,01637037d6",
-            404,
-            "volume id 99999999999 not found",
-        ),
-    ];
-    for (uri, want, text) in rows {
+    for (uri, want, text) in MISTAKES {
         let (status, v) = api.get(uri).await;
         let error = v["error"].as_str().unwrap_or_default();
         assert_eq!(status, *want, "{uri}: {v}");

@@ -21,7 +21,6 @@ pub(crate) mod hex16 {
     use halofs_types::Uuid;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(crate) fn serialize<S: Serializer>(id: &Uuid, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(id)
     }
