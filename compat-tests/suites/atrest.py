@@ -33,7 +33,7 @@ def test_canary(t):
     """64 random bytes, also as hex and base64, in everything a client can store: in no file, the logs included."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
+    c.call("PUT", "/buc")
     needles, forms = [], []
     for where in ("body", "meta", "native", "form", "pair", "part", "gzip", "name-value", "copy", "type"):
         raw = os.urandom(64)
@@ -45,10 +45,10 @@ def test_canary(t):
         v = [f[i] if isinstance(f[i], bytes) else f[i].encode() for f in forms]
         text = [f[i] if i else f[1] for f in forms]
         pad = t.body(70_000, i)
-        want(c.put("b", "body%d" % i, pad + v[0] + pad).status, 200)
-        want(c.put("b", "small%d" % i, v[0]).status, 200)
-        want(c.put("b", "meta%d" % i, b"x", [("x-amz-meta-canary", text[1])]).status, 200)
-        want(c.put("b", "type%d" % i, b"x", [("content-type", "text/" + text[9].replace("/", "-")), ("content-disposition", 'inline; filename="%s"' % text[9])]).status, 200)
+        want(c.put("buc", "body%d" % i, pad + v[0] + pad).status, 200)
+        want(c.put("buc", "small%d" % i, v[0]).status, 200)
+        want(c.put("buc", "meta%d" % i, b"x", [("x-amz-meta-canary", text[1])]).status, 200)
+        want(c.put("buc", "type%d" % i, b"x", [("content-type", "text/" + text[9].replace("/", "-")), ("content-disposition", 'inline; filename="%s"' % text[9])]).status, 200)
         fid = assign(s)["fid"]
         want(http(s.addr["volume"], "PUT", "/" + fid, [("Content-Type", "a/b")], v[2]).status, 201)
         h, b = multipart("f.bin", pad + v[3])
@@ -56,17 +56,17 @@ def test_canary(t):
         h, b = multipart(text[7].replace("/", "-") + ".txt", b"named")
         want(http(s.addr["volume"], "POST", "/" + assign(s)["fid"], h + [("Seaweed-Canary", text[4])], b).status, 201)
         want(http(s.addr["volume"], "PUT", "/" + assign(s)["fid"], [("Content-Type", "text/plain")], v[6] + b" and plain text again" * 9000).status, 201)
-        up = re.search(rb"<UploadId>(.*?)<", c.call("POST", "/b/mp%d" % i, [("uploads", "")], [("x-amz-meta-canary", text[1])]).body).group(1).decode()
-        etag = c.call("PUT", "/b/mp%d" % i, [("partNumber", "1"), ("uploadId", up)], (), pad + v[5]).header("etag")
+        up = re.search(rb"<UploadId>(.*?)<", c.call("POST", "/buc/mp%d" % i, [("uploads", "")], [("x-amz-meta-canary", text[1])]).body).group(1).decode()
+        etag = c.call("PUT", "/buc/mp%d" % i, [("partNumber", "1"), ("uploadId", up)], (), pad + v[5]).header("etag")
         if i:
             doc = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s</ETag></Part></CompleteMultipartUpload>" % etag
-            want(c.call("POST", "/b/mp%d" % i, [("uploadId", up)], (), doc.encode()).status, 200)
-        want(c.put("b", "over%d" % i, v[8]).status, 200)
-        want(c.call("PUT", "/b/copy%d" % i, (), [("x-amz-copy-source", "/b/over%d" % i)]).status, 200)
-        c.delete("b", "over%d" % i)
+            want(c.call("POST", "/buc/mp%d" % i, [("uploadId", up)], (), doc.encode()).status, 200)
+        want(c.put("buc", "over%d" % i, v[8]).status, 200)
+        want(c.call("PUT", "/buc/copy%d" % i, (), [("x-amz-copy-source", "/buc/over%d" % i)]).status, 200)
+        c.delete("buc", "over%d" % i)
         # Refused and broken requests must not leave the bytes in a log either.
-        c.put("b", "bad", v[0], [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")])
-        c.put("b", "bad2", b"x", [("x-amz-meta-canary", text[1] * 40)])
+        c.put("buc", "bad", v[0], [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")])
+        c.put("buc", "bad2", b"x", [("x-amz-meta-canary", text[1] * 40)])
     with t.case("while running"):
         found, files, size = scan(s.data, needles)
         want(found, [])
@@ -104,8 +104,8 @@ def test_root_key(t):
     """A missing or wrong root key: refused with the key's id, nothing overwritten, and the right key opens all again."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
-    c.put("b", "o", b"precious")
+    c.call("PUT", "/buc")
+    c.put("buc", "o", b"precious")
     fid = assign(s)["fid"]
     http(s.addr["volume"], "PUT", "/" + fid, body=b"native")
     key = os.path.join(s.data, "root.key")
@@ -157,23 +157,23 @@ def test_root_key(t):
     os.chmod(key, 0o600)
     s.start()
     with t.case("right again"):
-        want(t.s3(s).get("b", "o").body, b"precious")
+        want(t.s3(s).get("buc", "o").body, b"precious")
         want(http(s.addr["volume"], "GET", "/" + fid).body, b"native")
     with t.case("key file elsewhere"):
         s.stop()
         shutil.move(key, t.dir + "/elsewhere.key")
         s.args.append("-key.file=" + t.dir + "/elsewhere.key")
         s.start()
-        want(t.s3(s).get("b", "o").body, b"precious")
+        want(t.s3(s).get("buc", "o").body, b"precious")
 
 
 def test_wal_flip(t):
     """A bit flipped in the middle of the filer's log: it refuses to start and names the file; the bit back, it starts."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
+    c.call("PUT", "/buc")
     for i in range(200):
-        c.put("b", "k%03d" % i, b"x" * i, [("x-amz-meta-i", str(i))])
+        c.put("buc", "k%03d" % i, b"x" * i, [("x-amz-meta-i", str(i))])
     s.kill()
     logs = []
     for d, _, names in os.walk(os.path.join(s.data, "filer")):
@@ -202,6 +202,6 @@ def test_wal_flip(t):
         shutil.copytree(saved, s.data)
     s.start()
     c = t.s3(s)
-    wait_for("the undamaged store", lambda: c.get("b", "k150").body == b"x" * 150)
-    want(c.call("GET", "/b", [("list-type", "2")]).body.count(b"<Key>"), 200)
+    wait_for("the undamaged store", lambda: c.get("buc", "k150").body == b"x" * 150)
+    want(c.call("GET", "/buc", [("list-type", "2")]).body.count(b"<Key>"), 200)
     t.note("%d flips in the log, each refused by name" % named)

@@ -10,7 +10,7 @@ from harness.sigv4 import EMPTY, UNSIGNED, Wire, http, render
 from .native import assign, multipart
 from .s3_objects import want
 
-X = "/b/bad"
+X = "/buc/bad"
 KIB = 1024
 
 
@@ -36,8 +36,8 @@ def auth_table(c):
     day = now[:8]
 
     def header(value, extra=()):
-        return render("GET", "/b", [("host", c.addr), ("x-amz-date", now), ("x-amz-content-sha256", EMPTY), ("authorization", value)] + list(extra))
-    good = c.sign("GET", "/b", [], [("host", c.addr), ("x-amz-date", now), ("x-amz-content-sha256", EMPTY)], EMPTY)[0]
+        return render("GET", "/buc", [("host", c.addr), ("x-amz-date", now), ("x-amz-content-sha256", EMPTY), ("authorization", value)] + list(extra))
+    good = c.sign("GET", "/buc", [], [("host", c.addr), ("x-amz-date", now), ("x-amz-content-sha256", EMPTY)], EMPTY)[0]
     cred = good.split("Credential=")[1].split(",")[0]
     malformed = (400, "AuthorizationHeaderMalformed")
     mismatch = (403, "SignatureDoesNotMatch")
@@ -62,29 +62,29 @@ def auth_table(c):
     yield "auth ecdsa", header(good.replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")), invalid | {(501, "NotImplemented")}
     yield "auth 20 KiB long", header("AWS4-HMAC-SHA256 " + "a" * 20 * KIB), invalid | {(431, None), (400, None)}
     yield "auth twice", header(good, [("authorization", good)]), invalid | {mismatch, (400, "InvalidRequest"), (200, None)}
-    yield "auth missing", render("GET", "/b", [("host", c.addr)]), {(403, "AccessDenied")}
-    yield "auth no date", c.build("GET", "/b").replace(b"x-amz-date: " + c.now()[:8].encode(), b"x-other: 2", 1), invalid | {mismatch}
-    yield "auth bad date", c.build("GET", "/b", when="yesterday"), invalid | {mismatch}
-    yield "auth date of last year", c.build("GET", "/b", when="20250101T000000Z"), {(403, "RequestTimeTooSkewed")}
-    yield "auth date in an hour", c.build("GET", "/b", when=c.now(3600)), {(403, "RequestTimeTooSkewed")}
-    yield "auth wrong secret", c.build("GET", "/b", secret="wrong"), {mismatch}
-    yield "auth other region", c.build("GET", "/b", scope="%s/mars-1/s3/aws4_request" % day), {mismatch, malformed}
-    yield "auth signed for another path", c.build("GET", "/b").replace(b"GET /b", b"GET /c", 1), {mismatch}
-    yield "auth signed for another method", c.build("GET", "/b").replace(b"GET /b", b"DELETE /b", 1), {mismatch}
-    yield "auth query added after signing", c.build("GET", "/b").replace(b"GET /b ", b"GET /b?max-keys=1 ", 1), {mismatch}
-    yield "unsigned copy source", c.build("PUT", X, unsigned=[("x-amz-copy-source", "/b/x")]), {(403, "AccessDenied")}
+    yield "auth missing", render("GET", "/buc", [("host", c.addr)]), {(403, "AccessDenied")}
+    yield "auth no date", c.build("GET", "/buc").replace(b"x-amz-date: " + c.now()[:8].encode(), b"x-other: 2", 1), invalid | {mismatch}
+    yield "auth bad date", c.build("GET", "/buc", when="yesterday"), invalid | {mismatch}
+    yield "auth date of last year", c.build("GET", "/buc", when="20250101T000000Z"), {(403, "RequestTimeTooSkewed")}
+    yield "auth date in an hour", c.build("GET", "/buc", when=c.now(3600)), {(403, "RequestTimeTooSkewed")}
+    yield "auth wrong secret", c.build("GET", "/buc", secret="wrong"), {mismatch}
+    yield "auth other region", c.build("GET", "/buc", scope="%s/mars-1/s3/aws4_request" % day), {mismatch, malformed}
+    yield "auth signed for another path", c.build("GET", "/buc").replace(b"GET /buc", b"GET /c", 1), {mismatch}
+    yield "auth signed for another method", c.build("GET", "/buc").replace(b"GET /buc", b"DELETE /buc", 1), {mismatch}
+    yield "auth query added after signing", c.build("GET", "/buc").replace(b"GET /buc ", b"GET /buc?max-keys=1 ", 1), {mismatch}
+    yield "unsigned copy source", c.build("PUT", X, unsigned=[("x-amz-copy-source", "/buc/x")]), {(403, "AccessDenied")}
     yield "unsigned acl", c.build("PUT", X, unsigned=[("x-amz-acl", "private")]), {(403, "AccessDenied")}
-    yield "unsigned metadata", c.build("PUT", X, unsigned=[("x-amz-meta-a", "b")]), {(403, "AccessDenied")}
-    yield "no content hash", c.build("GET", "/b").replace(b"x-amz-content-sha256", b"x-other-content-sha25", 1), invalid | {mismatch, (400, "InvalidRequest")}
+    yield "unsigned metadata", c.build("PUT", X, unsigned=[("x-amz-meta-a", "buc")]), {(403, "AccessDenied")}
+    yield "no content hash", c.build("GET", "/buc").replace(b"x-amz-content-sha256", b"x-other-content-sha25", 1), invalid | {mismatch, (400, "InvalidRequest")}
     yield "bad content hash", c.build("PUT", X, (), (), b"abc", payload="zz"), {(400, "XAmzContentSHA256Mismatch"), (400, "InvalidArgument"), (400, "InvalidRequest")}
     yield "hash of other bytes", c.build("PUT", X, (), (), b"abc", payload=hashlib.sha256(b"x").hexdigest()), {(400, "XAmzContentSHA256Mismatch")}
     yield "unknown streaming mode", c.build("PUT", X, (), (), b"abc", payload="STREAMING-NONSENSE"), {(400, "InvalidArgument"), (400, "InvalidRequest"), (501, "NotImplemented"), (400, "XAmzContentSHA256Mismatch")}
     for what, kw in (("zero life", {"expires": 0}), ("negative life", {"expires": -1}), ("too long a life", {"expires": 604801}), ("life that is no number", {"expires": "soon"})):
-        yield "presigned " + what, render("GET", c.presign("GET", "/b/o", **kw), [("host", c.addr)]), {(400, "AuthorizationQueryParametersError"), (403, "AccessDenied")}
-    yield "presigned expired", render("GET", c.presign("GET", "/b/o", 5, when=c.now(-100)), [("host", c.addr)]), {(403, "AccessDenied")}
-    yield "presigned damaged", render("GET", c.presign("GET", "/b/o")[:-3] + "abc", [("host", c.addr)]), {mismatch}
-    yield "presigned without a date", render("GET", c.presign("GET", "/b/o").replace("X-Amz-Date", "X-Amz-Dat"), [("host", c.addr)]), {(400, "AuthorizationQueryParametersError"), mismatch}
-    yield "presigned other host", render("GET", c.presign("GET", "/b/o"), [("host", "example.com")]), {mismatch}
+        yield "presigned " + what, render("GET", c.presign("GET", "/buc/o", **kw), [("host", c.addr)]), {(400, "AuthorizationQueryParametersError"), (403, "AccessDenied")}
+    yield "presigned expired", render("GET", c.presign("GET", "/buc/o", 5, when=c.now(-100)), [("host", c.addr)]), {(403, "AccessDenied")}
+    yield "presigned damaged", render("GET", c.presign("GET", "/buc/o")[:-3] + "abc", [("host", c.addr)]), {mismatch}
+    yield "presigned without a date", render("GET", c.presign("GET", "/buc/o").replace("X-Amz-Date", "X-Amz-Dat"), [("host", c.addr)]), {(400, "AuthorizationQueryParametersError"), mismatch}
+    yield "presigned other host", render("GET", c.presign("GET", "/buc/o"), [("host", "example.com")]), {mismatch}
 
 
 def s3_table(c):
@@ -99,24 +99,24 @@ def s3_table(c):
         yield req("bucket name " + name[:10], "PUT", "/" + name, codes)
     yield req("bucket that is not there", "GET", "/nothere", (404, "NoSuchBucket"), [("list-type", "2")])
     yield req("object in no bucket", "PUT", "/nothere/k", (404, "NoSuchBucket"), body=b"1")
-    yield req("missing key", "GET", "/b/none", (404, "NoSuchKey"))
-    yield req("key of 1025 bytes", "PUT", "/b/" + "k" * 1025, (400, "KeyTooLongError"), body=b"1")
-    yield req("key of 1026 bytes in two-byte letters", "PUT", "/b/" + "%C3%BC" * 513, (400, "KeyTooLongError"), body=b"1")
-    yield req("key that is not UTF-8", "PUT", "/b/%FF%FE", {uri, arg, inv}, body=b"1")
-    yield req("key with a NUL", "PUT", "/b/a%00b", {uri, arg, inv}, body=b"1")
-    yield req("bad percent", "GET", "/b/a%zz", {uri, (403, "SignatureDoesNotMatch"), arg, (404, "NoSuchKey")})
+    yield req("missing key", "GET", "/buc/none", (404, "NoSuchKey"))
+    yield req("key of 1025 bytes", "PUT", "/buc/" + "k" * 1025, (400, "KeyTooLongError"), body=b"1")
+    yield req("key of 1026 bytes in two-byte letters", "PUT", "/buc/" + "%C3%BC" * 513, (400, "KeyTooLongError"), body=b"1")
+    yield req("key that is not UTF-8", "PUT", "/buc/%FF%FE", {uri, arg, inv}, body=b"1")
+    yield req("key with a NUL", "PUT", "/buc/a%00b", {uri, arg, inv}, body=b"1")
+    yield req("bad percent", "GET", "/buc/a%zz", {uri, (403, "SignatureDoesNotMatch"), arg, (404, "NoSuchKey")})
     for k in ("..", "../x", "a/../b", "a/..", "%2e%2e/x", "./x", "a/./b"):
         # Dots are plain characters of a key: a GET finds nothing, never a file or another key.
-        yield req("dots " + k, "GET", "/b/" + k, {(404, "NoSuchKey"), uri, (403, "SignatureDoesNotMatch"), arg})
+        yield req("dots " + k, "GET", "/buc/" + k, {(404, "NoSuchKey"), uri, (403, "SignatureDoesNotMatch"), arg})
     for r in ("bytes=10-", "bytes=4-9", "bytes=-0"):
-        yield req("range " + r, "GET", "/b/o", (416, "InvalidRange"), headers=[("range", r)])
+        yield req("range " + r, "GET", "/buc/o", (416, "InvalidRange"), headers=[("range", r)])
     for q, codes in (([("max-keys", "-1")], arg), ([("max-keys", "abc")], arg), ([("max-keys", "99999999999999999999")], arg), ([("max-keys", "1.5")], arg),
                      ([("continuation-token", "%%%")], arg), ([("encoding-type", "rot13")], arg)):
-        yield req("list %s=%s" % q[0], "GET", "/b", codes, [("list-type", "2")] + q)
-    yield req("list-type 3", "GET", "/b", {arg, inv, (501, "NotImplemented"), (200, None)}, [("list-type", "3")])
+        yield req("list %s=%s" % q[0], "GET", "/buc", codes, [("list-type", "2")] + q)
+    yield req("list-type 3", "GET", "/buc", {arg, inv, (501, "NotImplemented"), (200, None)}, [("list-type", "3")])
     yield req("max-buckets 0", "GET", "/", arg, [("max-buckets", "0")])
     yield req("max-buckets 10001", "GET", "/", arg, [("max-buckets", "10001")])
-    yield req("max-uploads -1", "GET", "/b", arg, [("uploads", ""), ("max-uploads", "-1")])
+    yield req("max-uploads -1", "GET", "/buc", arg, [("uploads", ""), ("max-uploads", "-1")])
     # XML bodies.
     def md5(b):
         return [("content-md5", base64.b64encode(hashlib.md5(b).digest()).decode())]
@@ -125,12 +125,12 @@ def s3_table(c):
                         ("entity bomb", b'<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'),
                         ("1001 keys", b"<Delete>" + b"<Object><Key>k</Key></Object>" * 1001 + b"</Delete>"),
                         ("object without a key", b"<Delete><Object></Object></Delete>")):
-        yield req("delete xml " + label, "POST", "/b", {xml, (400, "MissingRequestBodyError")}, [("delete", "")], md5(body), body)
+        yield req("delete xml " + label, "POST", "/buc", {xml, (400, "MissingRequestBodyError")}, [("delete", "")], md5(body), body)
     doc = b"<Delete><Object><Key>a</Key></Object></Delete>"
-    yield req("delete without any checksum", "POST", "/b", inv, [("delete", "")], (), doc)
-    yield req("delete with a wrong md5", "POST", "/b", (400, "BadDigest"), [("delete", "")], md5(b"x"), doc)
-    yield req("delete with a malformed md5", "POST", "/b", (400, "InvalidDigest"), [("delete", "")], [("content-md5", "!!!")], doc)
-    yield req("delete of 3 MiB", "POST", "/b", {xml, (400, "MaxMessageLengthExceeded"), (413, None), (400, "EntityTooLarge")}, [("delete", "")],
+    yield req("delete without any checksum", "POST", "/buc", inv, [("delete", "")], (), doc)
+    yield req("delete with a wrong md5", "POST", "/buc", (400, "BadDigest"), [("delete", "")], md5(b"x"), doc)
+    yield req("delete with a malformed md5", "POST", "/buc", (400, "InvalidDigest"), [("delete", "")], [("content-md5", "!!!")], doc)
+    yield req("delete of 3 MiB", "POST", "/buc", {xml, (400, "MaxMessageLengthExceeded"), (413, None), (400, "EntityTooLarge")}, [("delete", "")],
               md5(b"x"), b"<Delete>" + b" " * (3 << 20))
     yield req("create bucket xml", "PUT", "/newb", xml, body=b"<CreateBucketConfiguration><Loc")
     yield req("create bucket elsewhere", "PUT", "/newb", {(400, "InvalidLocationConstraint"), (400, "IllegalLocationConstraintException")},
@@ -148,20 +148,20 @@ def s3_table(c):
     for label, body in (("empty", b""), ("not xml", b"x"), ("cut off", ok[:-5]), ("no parts", b"<CompleteMultipartUpload></CompleteMultipartUpload>"),
                         ("part number x", ok.replace(b">1<", b">x<"))):
         yield req("complete xml " + label, "POST", X, {xml, inv}, [("uploadId", c.upload)], body=body)
-    yield req("complete with a missing part", "POST", "/b/up", (400, "InvalidPart"), [("uploadId", c.upload)], body=ok)
-    yield req("complete with part 0", "POST", "/b/up", {arg, xml, (400, "InvalidPart")}, [("uploadId", c.upload)], body=ok.replace(b">1<", b">0<"))
-    yield req("upload id of another key", "PUT", "/b/other", nou, [("partNumber", "1"), ("uploadId", c.upload)], body=b"1")
+    yield req("complete with a missing part", "POST", "/buc/up", (400, "InvalidPart"), [("uploadId", c.upload)], body=ok)
+    yield req("complete with part 0", "POST", "/buc/up", {arg, xml, (400, "InvalidPart")}, [("uploadId", c.upload)], body=ok.replace(b">1<", b">0<"))
+    yield req("upload id of another key", "PUT", "/buc/other", nou, [("partNumber", "1"), ("uploadId", c.upload)], body=b"1")
     yield req("post without a query", "POST", X, {(405, "MethodNotAllowed"), inv, (501, "NotImplemented"), arg})
     # Copies.
-    for label, src, codes in (("no slash", "b", {arg, inv, (404, "NoSuchKey")}), ("empty", "", {arg, inv}), ("bad percent", "/b/%zz", {arg, inv, (404, "NoSuchKey")}),
-                              ("no key", "/b/", {arg, inv, (404, "NoSuchKey")}), ("no bucket", "/zzz-none/k", (404, "NoSuchBucket")), ("missing key", "/b/none", (404, "NoSuchKey")),
-                              ("dots", "/b/../b/o", {(404, "NoSuchKey"), arg, inv}), ("a version", "/b/o?versionId=abc", {arg, inv, (404, "NoSuchVersion"), (501, "NotImplemented")})):
+    for label, src, codes in (("no slash", "buc", {arg, inv, (404, "NoSuchKey")}), ("empty", "", {arg, inv}), ("bad percent", "/buc/%zz", {arg, inv, (404, "NoSuchKey")}),
+                              ("no key", "/buc/", {arg, inv, (404, "NoSuchKey")}), ("no bucket", "/zzz-none/k", (404, "NoSuchBucket")), ("missing key", "/buc/none", (404, "NoSuchKey")),
+                              ("dots", "/buc/../buc/o", {(404, "NoSuchKey"), arg, inv}), ("a version", "/buc/o?versionId=abc", {arg, inv, (404, "NoSuchVersion"), (501, "NotImplemented")})):
         yield req("copy source " + label, "PUT", X, codes, headers=[("x-amz-copy-source", src)])
-    yield req("copy onto itself", "PUT", "/b/o", inv, headers=[("x-amz-copy-source", "/b/o")])
-    yield req("copy directive", "PUT", X, {arg, inv}, headers=[("x-amz-copy-source", "/b/o"), ("x-amz-metadata-directive", "STEAL")])
-    yield req("copy if-match", "PUT", X, (412, "PreconditionFailed"), headers=[("x-amz-copy-source", "/b/o"), ("x-amz-copy-source-if-match", '"x"')])
-    yield req("copy part range", "PUT", "/b/up", {arg, (416, "InvalidRange"), inv}, [("partNumber", "1"), ("uploadId", c.upload)],
-              [("x-amz-copy-source", "/b/o"), ("x-amz-copy-source-range", "bytes=0-99")])
+    yield req("copy onto itself", "PUT", "/buc/o", inv, headers=[("x-amz-copy-source", "/buc/o")])
+    yield req("copy directive", "PUT", X, {arg, inv}, headers=[("x-amz-copy-source", "/buc/o"), ("x-amz-metadata-directive", "STEAL")])
+    yield req("copy if-match", "PUT", X, (412, "PreconditionFailed"), headers=[("x-amz-copy-source", "/buc/o"), ("x-amz-copy-source-if-match", '"x"')])
+    yield req("copy part range", "PUT", "/buc/up", {arg, (416, "InvalidRange"), inv}, [("partNumber", "1"), ("uploadId", c.upload)],
+              [("x-amz-copy-source", "/buc/o"), ("x-amz-copy-source-range", "bytes=0-99")])
     # Bodies and digests.
     yield req("md5 malformed", "PUT", X, (400, "InvalidDigest"), headers=[("content-md5", "abc")], body=b"1")
     yield req("md5 of 15 bytes", "PUT", X, (400, "InvalidDigest"), headers=[("content-md5", base64.b64encode(b"x" * 15).decode())], body=b"1")
@@ -186,10 +186,10 @@ def s3_table(c):
                   payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", headers=[("x-amz-decoded-content-length", "3"), ("x-amz-trailer", "x-amz-checksum-crc32")])
     yield req("5 GiB and one byte announced", "PUT", X, (400, "EntityTooLarge"), length=False, payload=UNSIGNED, unsigned=[("content-length", str((5 << 30) + 1))])
     yield req("length missing", "PUT", X, (411, "MissingContentLength"), length=False, payload=UNSIGNED)
-    yield req("response override unsigned", "GET", "/b/o", {(403, "SignatureDoesNotMatch"), arg, (200, None)}, [("response-expires", "never")])
-    yield req("patch", "PATCH", "/b/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv})
-    yield req("trace", "TRACE", "/b/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv, (405, None)})
-    yield req("policy query", "PUT", "/b", (501, "NotImplemented"), [("policy", "")], body=b"{}")
+    yield req("response override unsigned", "GET", "/buc/o", {(403, "SignatureDoesNotMatch"), arg, (200, None)}, [("response-expires", "never")])
+    yield req("patch", "PATCH", "/buc/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv})
+    yield req("trace", "TRACE", "/buc/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv, (405, None)})
+    yield req("policy query", "PUT", "/buc", (501, "NotImplemented"), [("policy", "")], body=b"{}")
 
 
 def protocol_table(addr):
@@ -197,13 +197,13 @@ def protocol_table(addr):
     h = "Host: %s\r\n" % addr
     bad = {400, 404, 405, 431, 501, 505, 414, 408, 403, None}
     for label, data in (("garbage", b"\x00\x01\x02\r\n\r\n"), ("no version", b"GET /\r\n\r\n"), ("version 9", b"GET / HTTP/9.9\r\n\r\n"),
-                        ("header without a colon", ("GET /b HTTP/1.1\r\n" + h + "nonsense\r\n\r\n").encode()), ("header of 1 MiB", ("GET /b HTTP/1.1\r\n" + h + "x: ").encode() + b"a" * (1 << 20) + b"\r\n\r\n"),
-                        ("2000 headers", ("GET /b HTTP/1.1\r\n" + h + "".join("x%d: y\r\n" % i for i in range(2000)) + "\r\n").encode()),
-                        ("target of 1 MiB", b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\n\r\n"), ("two lengths", ("PUT /b/x HTTP/1.1\r\n" + h + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx").encode()),
-                        ("length and chunked", ("PUT /b/x HTTP/1.1\r\n" + h + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").encode()),
-                        ("length -1", ("PUT /b/x HTTP/1.1\r\n" + h + "Content-Length: -1\r\n\r\n").encode()), ("length abc", ("PUT /b/x HTTP/1.1\r\n" + h + "Content-Length: abc\r\n\r\n").encode()),
-                        ("chunk size zz", ("PUT /b/x HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n").encode()), ("no host", b"GET /b HTTP/1.1\r\n\r\n"),
-                        ("control bytes in a header", ("GET /b HTTP/1.1\r\n" + h + "x: a\x01b\r\n\r\n").encode()), ("space in the target", ("GET /b c HTTP/1.1\r\n" + h + "\r\n").encode()),
+                        ("header without a colon", ("GET /buc HTTP/1.1\r\n" + h + "nonsense\r\n\r\n").encode()), ("header of 1 MiB", ("GET /buc HTTP/1.1\r\n" + h + "x: ").encode() + b"a" * (1 << 20) + b"\r\n\r\n"),
+                        ("2000 headers", ("GET /buc HTTP/1.1\r\n" + h + "".join("x%d: y\r\n" % i for i in range(2000)) + "\r\n").encode()),
+                        ("target of 1 MiB", b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\n\r\n"), ("two lengths", ("PUT /buc/x HTTP/1.1\r\n" + h + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx").encode()),
+                        ("length and chunked", ("PUT /buc/x HTTP/1.1\r\n" + h + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").encode()),
+                        ("length -1", ("PUT /buc/x HTTP/1.1\r\n" + h + "Content-Length: -1\r\n\r\n").encode()), ("length abc", ("PUT /buc/x HTTP/1.1\r\n" + h + "Content-Length: abc\r\n\r\n").encode()),
+                        ("chunk size zz", ("PUT /buc/x HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n").encode()), ("no host", b"GET /buc HTTP/1.1\r\n\r\n"),
+                        ("control bytes in a header", ("GET /buc HTTP/1.1\r\n" + h + "x: a\x01b\r\n\r\n").encode()), ("space in the target", ("GET /buc c HTTP/1.1\r\n" + h + "\r\n").encode()),
                         ("tls hello on a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 50)):
         yield label, data, bad
 
@@ -261,9 +261,9 @@ def native_table(s, fid):
 def setup(t):
     s = t.server("-fileSizeLimitMB=16")
     c = t.s3(s)
-    want(c.call("PUT", "/b").status, 200)
-    want(c.put("b", "o", b"data").status, 200)
-    r = c.call("POST", "/b/up", [("uploads", "")])
+    want(c.call("PUT", "/buc").status, 200)
+    want(c.put("buc", "o", b"data").status, 200)
+    r = c.call("POST", "/buc/up", [("uploads", "")])
     c.upload = r.body.decode().split("<UploadId>")[1].split("<")[0]
     return s, c
 
@@ -271,11 +271,11 @@ def setup(t):
 def untouched(t, s, c):
     """Nothing appeared, the process lives, memory is where it was."""
     with t.case("nothing was stored"):
-        text = c.call("GET", "/b", [("list-type", "2")]).body.decode()
+        text = c.call("GET", "/buc", [("list-type", "2")]).body.decode()
         want((text.count("<Key>"), "<Key>o</Key>" in text), (1, True))
-        want(c.get("b", "o").body, b"data")
+        want(c.get("buc", "o").body, b"data")
         want(c.call("GET", "/").body.count(b"<Name>"), 1)
-        text = c.call("GET", "/b", [("uploads", "")]).body.decode()
+        text = c.call("GET", "/buc", [("uploads", "")]).body.decode()
         want(text.count("<UploadId>"), 1)
     with t.case("alive"):
         assert s.alive() and "panicked" not in s.log()

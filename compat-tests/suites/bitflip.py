@@ -19,12 +19,12 @@ class Planted:
 
     def __init__(self, t, s):
         self.s, self.c, self.want, self.old = s, t.s3(s), {}, {}
-        want(self.c.call("PUT", "/b").status, 200)
+        want(self.c.call("PUT", "/buc").status, 200)
         for i in range(28):
             size = SIZES[i % len(SIZES)]
-            self.c.put("b", "o%d" % i, t.body(size, "old%d" % i))
+            self.c.put("buc", "o%d" % i, t.body(size, "old%d" % i))
             if i % 3 == 0:
-                self.c.put("b", "o%d" % i, t.body(size, "new%d" % i))
+                self.c.put("buc", "o%d" % i, t.body(size, "new%d" % i))
             self.want["o%d" % i] = t.body(size, ("new%d" if i % 3 == 0 else "old%d") % i)
             fid = assign(s)["fid"]
             data = t.body(size, "n%d" % i) if i % 4 else b"compressible text " * (size // 10 + 1)
@@ -41,7 +41,7 @@ class Planted:
     def get(self, name):
         if name.startswith("/"):
             return http(self.s.addr["volume"], "GET", name)
-        return self.c.get("b", name)
+        return self.c.get("buc", name)
 
     def check(self, rebuilt=False):
         """Wrong answers; also how many reads were refused. After a rebuild of the index a fid whose only record is

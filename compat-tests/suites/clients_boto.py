@@ -35,7 +35,7 @@ def test_transfers(t):
     for transport in ("http", "tls"):
         s = t.server(tls=t.tls() if transport == "tls" else None)
         c = t.boto(s)
-        c.create_bucket(Bucket="b")
+        c.create_bucket(Bucket="buc")
         for size in SIZES + [100 * MIB]:
             for algorithm in ("CRC64NVME", None, "CRC32C"):
                 if size == 100 * MIB and algorithm == "CRC32C":
@@ -43,10 +43,10 @@ def test_transfers(t):
                 with t.case("%s %d bytes %s" % (transport, size, algorithm)):
                     path, digest = make(t, "f", size)
                     extra = {"ChecksumAlgorithm": algorithm} if algorithm else {}
-                    c.upload_file(path, "b", "k", ExtraArgs=extra)
-                    c.download_file("b", "k", path + ".back")
+                    c.upload_file(path, "buc", "k", ExtraArgs=extra)
+                    c.download_file("buc", "k", path + ".back")
                     want(sha(path + ".back"), digest)
-                    h = c.head_object(Bucket="b", Key="k", ChecksumMode="ENABLED")
+                    h = c.head_object(Bucket="buc", Key="k", ChecksumMode="ENABLED")
                     want(h["ContentLength"], size)
                     if algorithm == "CRC64NVME":
                         assert h["ChecksumCRC64NVME"] and h["ChecksumType"] == "FULL_OBJECT", h
@@ -60,10 +60,10 @@ def test_transfers(t):
         with t.case("%s multipart of %d MiB with 16 threads" % (transport, big)):
             path, digest = make(t, "big", big * MIB)
             config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB, max_concurrency=16)
-            c.upload_file(path, "b", "big", Config=config, ExtraArgs={"ChecksumAlgorithm": "CRC64NVME"})
-            c.download_file("b", "big", path + ".back", Config=config)
+            c.upload_file(path, "buc", "big", Config=config, ExtraArgs={"ChecksumAlgorithm": "CRC64NVME"})
+            c.download_file("buc", "big", path + ".back", Config=config)
             want(sha(path + ".back"), digest)
-            want(c.head_object(Bucket="b", Key="big")["ETag"].rsplit("-", 1)[1], '%d"' % (big // 8))
+            want(c.head_object(Bucket="buc", Key="big")["ETag"].rsplit("-", 1)[1], '%d"' % (big // 8))
             os.unlink(path + ".back")
         with t.case(transport + " unseekable stream"):
             class Pipe(io.RawIOBase):
@@ -77,12 +77,12 @@ def test_transfers(t):
                     b[:n] = bytes(n)
                     self.left -= n
                     return n
-            c.upload_fileobj(Pipe(), "b", "pipe")
-            want(c.head_object(Bucket="b", Key="pipe")["ContentLength"], 20 * MIB)
+            c.upload_fileobj(Pipe(), "buc", "pipe")
+            want(c.head_object(Bucket="buc", Key="pipe")["ContentLength"], 20 * MIB)
         with t.case(transport + " emptying the bucket"):
-            keys = [{"Key": o["Key"]} for o in c.list_objects_v2(Bucket="b")["Contents"]]
-            c.delete_objects(Bucket="b", Delete={"Objects": keys})
-            c.delete_bucket(Bucket="b")
+            keys = [{"Key": o["Key"]} for o in c.list_objects_v2(Bucket="buc")["Contents"]]
+            c.delete_objects(Bucket="buc", Delete={"Objects": keys})
+            c.delete_bucket(Bucket="buc")
         s.stop()
 
 
@@ -95,7 +95,7 @@ def test_crt(t):
     import botocore.session
     from botocore.config import Config
     s = t.server()
-    t.boto(s).create_bucket(Bucket="b")
+    t.boto(s).create_bucket(Bucket="buc")
     key, secret = s.credentials()
     session = botocore.session.Session()
     session.set_credentials(key, secret)
@@ -106,6 +106,6 @@ def test_crt(t):
         with t.case("crt %d bytes" % size):
             path, digest = make(t, "crt", size)
             with CRTTransferManager(client, serializer) as m:
-                m.upload(path, "b", "crt").result()
-                m.download("b", "crt", path + ".back").result()
+                m.upload(path, "buc", "crt").result()
+                m.download("buc", "crt", path + ".back").result()
             want(sha(path + ".back"), digest)

@@ -53,18 +53,18 @@ def test_s3(t):
         for version in ("--http1.1", "--http2" if tls else "--http2-prior-knowledge"):
             label = "%s %s " % ("tls" if tls else "http", version)
             with t.case(label + "presigned"):
-                raw.call("PUT", "/b")
-                up = s.endpoint + raw.presign("PUT", "/b/c%20url")
+                raw.call("PUT", "/buc")
+                up = s.endpoint + raw.presign("PUT", "/buc/c%20url")
                 r = t.sh("curl", "-sS", version, *ca, "-w", "%{http_code} %{http_version}", "-X", "PUT", "--data-binary", "over " + label, up)
                 want(r.out.strip(), "200 " + ("2" if "2" in version else "1.1"))
-                want(t.sh("curl", "-sSf", version, *ca, s.endpoint + raw.presign("GET", "/b/c%20url")).out, "over " + label)
+                want(t.sh("curl", "-sSf", version, *ca, s.endpoint + raw.presign("GET", "/buc/c%20url")).out, "over " + label)
             with t.case(label + "expect 100-continue with a refused body"):
                 big = os.path.join(t.dir, "big")
                 with open(big, "wb") as f:
                     f.truncate(50 << 20)
-                r = t.sh("curl", "-sS", version, *ca, "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect: 100-continue", "-T", big, s.endpoint + "/b/x", check=False)
+                r = t.sh("curl", "-sS", version, *ca, "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect: 100-continue", "-T", big, s.endpoint + "/buc/x", check=False)
                 want(r.out.strip(), "403")
         with t.case("curl signs"):
-            r = t.sh("curl", "-sS", *ca, "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", key + ":" + secret, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", s.endpoint + "/b/?list-type=2")
+            r = t.sh("curl", "-sS", *ca, "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", key + ":" + secret, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", s.endpoint + "/buc/?list-type=2")
             assert "<Key>c url</Key>" in r.out, r.out
         s.stop()

@@ -19,9 +19,9 @@ def test_fsync_error(t):
     all that was acknowledged."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
+    c.call("PUT", "/buc")
     for i in range(20):
-        want(c.put("b", "before%d" % i, b"%d" % i).status, 200)
+        want(c.put("buc", "before%d" % i, b"%d" % i).status, 200)
     fid = assign(s)["fid"]
     want(http(s.addr["volume"], "PUT", "/" + fid, body=b"native").status, 201)
     tracer = subprocess.Popen(["strace", "-f", "-q", "-p", str(s.pid), "-e", "trace=" + SYNCS, "-e", "inject=%s:error=EIO" % SYNCS, "-o", t.dir + "/strace"],
@@ -36,7 +36,7 @@ def test_fsync_error(t):
     for i in range(12):
         t.count("faults")
         try:
-            r = c.put("b", "during%d" % i, b"d%d" % i)
+            r = c.put("buc", "during%d" % i, b"d%d" % i)
             if r.status == 200:
                 acked.append("during%d" % i)
             n = http(s.addr["volume"], "PUT", "/" + fid, body=b"overwrite %d" % i)
@@ -65,9 +65,9 @@ def test_fsync_error(t):
     c = t.s3(s)
     with t.case("after a restart"):
         for i in range(20):
-            want(c.get("b", "before%d" % i).body, b"%d" % i)
+            want(c.get("buc", "before%d" % i).body, b"%d" % i)
         want(http(s.addr["volume"], "GET", "/" + fid).body in [b"native"] + [b"overwrite %d" % i for i in range(12)], True)
-        want(c.put("b", "again", b"x").status, 200)
+        want(c.put("buc", "again", b"x").status, 200)
         want(http(s.addr["volume"], "PUT", "/" + fid, body=b"writable again").status, 201)
 
 
@@ -82,12 +82,12 @@ def test_full_disk(t):
     s = t.server(data=os.path.join(fs.point, "data"))
     t.after(s.kill)
     c = t.s3(s)
-    want(c.call("PUT", "/b").status, 200)
+    want(c.call("PUT", "/buc").status, 200)
     stored, refusal = [], None
     fids = [assign(s)["fid"]]
     want(http(s.addr["volume"], "PUT", "/" + fids[0], body=b"kept").status, 201)
     for i in range(900):
-        r = c.put("b", "o%d" % i, t.body(1 << 20, i))
+        r = c.put("buc", "o%d" % i, t.body(1 << 20, i))
         if r.status != 200:
             refusal = r
             break
@@ -102,23 +102,23 @@ def test_full_disk(t):
         want(r.status, 507)
         assert json.loads(r.body)["error"]
     with t.case("reads work"):
-        want(c.get("b", "o0").body, t.body(1 << 20, 0))
-        want(c.get("b", "o%d" % stored[-1]).body, t.body(1 << 20, stored[-1]))
+        want(c.get("buc", "o0").body, t.body(1 << 20, 0))
+        want(c.get("buc", "o%d" % stored[-1]).body, t.body(1 << 20, stored[-1]))
     with t.case("deletes work"):
         for i in stored[:10]:
-            want(c.delete("b", "o%d" % i).status, 204)
+            want(c.delete("buc", "o%d" % i).status, 204)
         want(http(s.addr["volume"], "DELETE", "/" + fids[0]).status, 202)
-        want(c.get("b", "o0").status, 404)
+        want(c.get("buc", "o0").status, 404)
     with t.case("clears by itself"):
         os.unlink(ballast)
-        wait_for("writes to work again", lambda: c.put("b", "later", b"x" * 100_000).status == 200, timeout=90, every=0.5)
+        wait_for("writes to work again", lambda: c.put("buc", "later", b"x" * 100_000).status == 200, timeout=90, every=0.5)
         wait_for("native writes to work again", lambda: http(s.addr["volume"], "PUT", "/" + assign_quietly(s, fids[0]), body=b"n").status == 201, timeout=60, every=0.5)
     with t.case("restart on a nearly full disk"):
         s.kill()
         s.start()
         c = t.s3(s)
         for i in stored[10:20]:
-            want(c.get("b", "o%d" % i).body, t.body(1 << 20, i))
+            want(c.get("buc", "o%d" % i).body, t.body(1 << 20, i))
     s.stop()
 
 

@@ -34,29 +34,29 @@ def test_start(t):
         assert "root.key" in text and re.search("back ?up", text, re.I), text
         assert s.credentials()[1] not in text, "the secret was printed"
     c = t.s3(s)
-    c.call("PUT", "/b")
+    c.call("PUT", "/buc")
     for i in range(300):
-        c.put("b", "k%d" % i, b"x" * 3000)
+        c.put("buc", "k%d" % i, b"x" * 3000)
     for how in ("stop", "kill"):
         getattr(s, how)()
         s.start()
         with t.case("start after %s under 1 s" % how):
             assert s.ready_seconds < 1.0, s.ready_seconds
     with t.case("second start does not print the first-start text"):
-        want(t.s3(s).get("b", "k5").body, b"x" * 3000)
+        want(t.s3(s).get("buc", "k5").body, b"x" * 3000)
     with t.case("environment overrides the credentials"):
         s.stop()
         s.env.update(HALOFS_ACCESS_KEY="AKENV", HALOFS_SECRET_KEY="secret-of-the-environment")
         s.start()
         from harness.sigv4 import S3
-        want(S3(s.addr["s3"], ("AKENV", "secret-of-the-environment")).get("b", "k5").status, 200)
+        want(S3(s.addr["s3"], ("AKENV", "secret-of-the-environment")).get("buc", "k5").status, 200)
 
 
 def test_stop(t):
     """SIGTERM under load: under 10 s, exit 0, requests in flight finish, acknowledged objects stay."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
+    c.call("PUT", "/buc")
     acked, stop = [], threading.Event()
 
     def load(n):
@@ -64,7 +64,7 @@ def test_stop(t):
         i = 0
         while not stop.is_set():
             try:
-                if x.put("b", "k%d-%d" % (n, i), b"v" * 20_000).status == 200:
+                if x.put("buc", "k%d-%d" % (n, i), b"v" * 20_000).status == 200:
                     acked.append("k%d-%d" % (n, i))
             except OSError:
                 return
@@ -87,7 +87,7 @@ def test_stop(t):
     with t.case("all there"):
         c = t.s3(s)
         assert len(acked) > 50
-        want([k for k in acked if c.get("b", k).status != 200], [])
+        want([k for k in acked if c.get("buc", k).status != 200], [])
     with t.case("SIGINT stops as well"):
         s.signal(signal.SIGINT)
         want(s.proc.wait(10), 0)
@@ -134,11 +134,11 @@ def test_settings(t):
         assert re.search("fsync", s.stdout.decode() + s.log(), re.I)
         assert b"fsync" in http(s.addr["main"], "GET", "/metrics").body.lower() or b"fsync" in http(s.addr["volume"], "GET", "/metrics").body.lower()
         c = t.s3(s)
-        c.call("PUT", "/b")
-        c.put("b", "o", b"x")
+        c.call("PUT", "/buc")
+        c.put("buc", "o", b"x")
         s.stop()
         s.start()
-        want(t.s3(s).get("b", "o").body, b"x")
+        want(t.s3(s).get("buc", "o").body, b"x")
     s.kill()
     x = t.server(start=False)
     x.env["HALOFS_S3_REGION"] = "env-region-1"
@@ -186,23 +186,23 @@ def test_connections(t):
     """Idle, slow and many connections do not keep others out."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
-    c.put("b", "o", b"x" * 2_000_000)
+    c.call("PUT", "/buc")
+    c.put("buc", "o", b"x" * 2_000_000)
     idle = [Wire(s.addr["s3"], timeout=70) for _ in range(300)]
     slow = Wire(s.addr["s3"], timeout=70)
-    slow.send(b"GET /b HTTP/1.1\r\nHost: x\r\nX-A: ")
+    slow.send(b"GET /buc HTTP/1.1\r\nHost: x\r\nX-A: ")
     half = Wire(s.addr["s3"], timeout=70)
-    half.send(c.build("PUT", "/b/half", (), (), b"y" * 100_000)[:-50_000])
+    half.send(c.build("PUT", "/buc/half", (), (), b"y" * 100_000)[:-50_000])
     # A reader that never reads.
     lazy = []
     for _ in range(40):
         w = Wire(s.addr["s3"], timeout=70)
-        w.send(c.build("GET", "/b/o"))
+        w.send(c.build("GET", "/buc/o"))
         lazy.append(w)
     with t.case("others are served meanwhile"):
         for i in range(50):
-            want(c.put("b", "k%d" % i, b"z").status, 200)
-            want(c.get("b", "k%d" % i).body, b"z")
+            want(c.put("buc", "k%d" % i, b"z").status, 200)
+            want(c.get("buc", "k%d" % i).body, b"z")
     with t.case("memory with idle connections"):
         assert s.rss_anon() < 200 << 20, s.rss_anon()
     with t.case("a head that never ends is cut off"):
@@ -213,19 +213,19 @@ def test_connections(t):
         r = half.read()
         assert r is None or r.status in (400, 408), r
     with t.case("nothing of it is listed"):
-        assert b"<Key>half</Key>" not in c.call("GET", "/b", [("list-type", "2")]).body
+        assert b"<Key>half</Key>" not in c.call("GET", "/buc", [("list-type", "2")]).body
     for w in idle + lazy + [slow, half]:
         w.close()
     with t.case("still well"):
-        want(c.get("b", "k1").body, b"z")
+        want(c.get("buc", "k1").body, b"z")
 
 
 def test_inspect(t):
     """Any file of ours, offline."""
     s = t.server()
     c = t.s3(s)
-    c.call("PUT", "/b")
-    c.put("b", "o", b"x" * 5000)
+    c.call("PUT", "/buc")
+    c.put("buc", "o", b"x" * 5000)
     http(s.addr["volume"], "PUT", "/" + json.loads(http(s.addr["main"], "GET", "/dir/assign").body)["fid"], body=b"n")
     s.stop()
     from harness.records import volumes

@@ -44,27 +44,27 @@ def test_headers(t):
     """A right checksum header is accepted and returned, a wrong one refused and nothing stored."""
     s = t.server()
     raw = t.s3(s)
-    raw.call("PUT", "/b")
+    raw.call("PUT", "/buc")
     for name in NAMES:
         value = digest(name, BODY)
         if value is None:
             with t.case(name + " wrong"):
-                r = raw.put("b", name, BODY, [("x-amz-checksum-" + name, base64.b64encode(bytes(16 if name == "xxhash128" else 8)).decode())])
+                r = raw.put("buc", name, BODY, [("x-amz-checksum-" + name, base64.b64encode(bytes(16 if name == "xxhash128" else 8)).decode())])
                 want((r.status, r.code), (400, "BadDigest"))
             continue
         with t.case(name + " right"):
-            r = raw.put("b", name, BODY, [("x-amz-checksum-" + name, value)])
+            r = raw.put("buc", name, BODY, [("x-amz-checksum-" + name, value)])
             want((r.status, r.header("x-amz-checksum-" + name)), (200, value))
-            g = raw.get("b", name, [("x-amz-checksum-mode", "ENABLED")])
+            g = raw.get("buc", name, [("x-amz-checksum-mode", "ENABLED")])
             want((g.body, g.header("x-amz-checksum-" + name), g.header("x-amz-checksum-type")), (BODY, value, "FULL_OBJECT"))
         with t.case(name + " wrong"):
-            r = raw.put("b", name + "-bad", BODY + b"!", [("x-amz-checksum-" + name, value)])
+            r = raw.put("buc", name + "-bad", BODY + b"!", [("x-amz-checksum-" + name, value)])
             want((r.status, r.code), (400, "BadDigest"))
-            want(raw.head("b", name + "-bad").status, 404)
+            want(raw.head("buc", name + "-bad").status, 404)
         with t.case(name + " malformed"):
-            want(raw.put("b", name + "-bad", BODY, [("x-amz-checksum-" + name, "AAAA!")]).status, 400)
+            want(raw.put("buc", name + "-bad", BODY, [("x-amz-checksum-" + name, "AAAA!")]).status, 400)
     with t.case("two at once"):
-        want(raw.put("b", "two", BODY, [("x-amz-checksum-crc32", digest("crc32", BODY)), ("x-amz-checksum-sha1", digest("sha1", BODY))]).status, 400)
+        want(raw.put("buc", "two", BODY, [("x-amz-checksum-crc32", digest("crc32", BODY)), ("x-amz-checksum-sha1", digest("sha1", BODY))]).status, 400)
 
 
 def test_modes(t):
@@ -72,7 +72,7 @@ def test_modes(t):
     for tls in (None, t.tls()):
         s = t.server(tls=tls)
         raw = t.s3(s)
-        raw.call("PUT", "/b")
+        raw.call("PUT", "/buc")
         data = t.body(200_000, "m")
         pieces = [data[i:i + 65536] for i in range(0, len(data), 65536)]
         crc = digest("crc32", data)
@@ -82,13 +82,13 @@ def test_modes(t):
             with t.case("%s %s" % (where, label)):
                 r = send(None)
                 want((r.status, r.code), (200, None))
-                want(raw.get("b", "o").body, data)
+                want(raw.get("buc", "o").body, data)
             for what, arg in spoiled:
                 with t.case("%s %s %s" % (where, label, what)):
-                    raw.delete("b", "o")
+                    raw.delete("buc", "o")
                     r = send(arg)
                     assert (r.status, r.code) in codes, r
-                    want(raw.head("b", "o").status, 404)
+                    want(raw.head("buc", "o").status, 404)
 
         def flip(i, f):
             return f[:-10] + bytes([f[-10] ^ 1]) + f[-9:] if i == 1 else f
@@ -98,72 +98,72 @@ def test_modes(t):
 
         bad = {(403, "SignatureDoesNotMatch"), (400, "XAmzContentSHA256Mismatch"), (400, "BadDigest"), (400, "IncompleteBody"), (400, "InvalidRequest"),
                (400, "MalformedTrailerError"), (403, "AccessDenied"), (400, "InvalidChunkSizeError")}
-        check("signed", lambda a: raw.put("b", "o", data if a is None else data[:-1] + b"#", payload=hashlib.sha256(data).hexdigest()), [("damaged", 1)], bad)
-        check("unsigned", lambda a: raw.put("b", "o", data, payload=UNSIGNED), [], bad)
-        check("chunked", lambda a: raw.chunked("PUT", "/b/o", pieces, spoil=a), [("damaged", flip)], bad)
-        check("signed trailer", lambda a: raw.chunked("PUT", "/b/o", pieces, trailer=("x-amz-checksum-crc32", crc), spoil=a), [("damaged", flip)], bad)
-        check("unsigned trailer", lambda a: raw.chunked("PUT", "/b/o", pieces, trailer=("x-amz-checksum-crc32", crc), signed=False, spoil=a),
+        check("signed", lambda a: raw.put("buc", "o", data if a is None else data[:-1] + b"#", payload=hashlib.sha256(data).hexdigest()), [("damaged", 1)], bad)
+        check("unsigned", lambda a: raw.put("buc", "o", data, payload=UNSIGNED), [], bad)
+        check("chunked", lambda a: raw.chunked("PUT", "/buc/o", pieces, spoil=a), [("damaged", flip)], bad)
+        check("signed trailer", lambda a: raw.chunked("PUT", "/buc/o", pieces, trailer=("x-amz-checksum-crc32", crc), spoil=a), [("damaged", flip)], bad)
+        check("unsigned trailer", lambda a: raw.chunked("PUT", "/buc/o", pieces, trailer=("x-amz-checksum-crc32", crc), signed=False, spoil=a),
               [("damaged", flip)], bad)
         with t.case(where + " wrong trailer value"):
-            raw.delete("b", "o")
-            r = raw.chunked("PUT", "/b/o", pieces, trailer=("x-amz-checksum-crc32", digest("crc32", b"x")), signed=False)
+            raw.delete("buc", "o")
+            r = raw.chunked("PUT", "/buc/o", pieces, trailer=("x-amz-checksum-crc32", digest("crc32", b"x")), signed=False)
             want((r.status, r.code), (400, "BadDigest"))
-            want(raw.head("b", "o").status, 404)
+            want(raw.head("buc", "o").status, 404)
         with t.case(where + " trailer announced but sent as a header"):
-            r = raw.chunked("PUT", "/b/o", pieces, headers=[("x-amz-checksum-crc32", crc)])
+            r = raw.chunked("PUT", "/buc/o", pieces, headers=[("x-amz-checksum-crc32", crc)])
             want(r.status, 200)
         with t.case(where + " decoded length too small or large"):
             for n in (len(data) - 1, len(data) + 1):
-                raw.delete("b", "o")
-                r = raw.chunked("PUT", "/b/o", pieces, decoded=n)
+                raw.delete("buc", "o")
+                r = raw.chunked("PUT", "/buc/o", pieces, decoded=n)
                 assert 400 <= r.status < 500, r
-                want(raw.head("b", "o").status, 404)
+                want(raw.head("buc", "o").status, 404)
         s.stop()
 
 
 def test_kept(t):
     """CRC64NVME is kept for every object, whatever the client sent."""
     raw = t.s3(t.server())
-    raw.call("PUT", "/b")
-    raw.put("b", "plain", BODY)
+    raw.call("PUT", "/buc")
+    raw.put("buc", "plain", BODY)
     with t.case("plain put"):
-        h = raw.head("b", "plain", [("x-amz-checksum-mode", "ENABLED")])
+        h = raw.head("buc", "plain", [("x-amz-checksum-mode", "ENABLED")])
         want((h.header("x-amz-checksum-crc64nvme"), h.header("x-amz-checksum-type")), (digest("crc64nvme", BODY), "FULL_OBJECT"))
     with t.case("not sent when not asked"):
-        want(raw.head("b", "plain").header("x-amz-checksum-crc64nvme"), None)
+        want(raw.head("buc", "plain").header("x-amz-checksum-crc64nvme"), None)
 
 
 def test_multipart(t):
     """Composite and full-object checksums of multipart uploads, as boto3 computes them."""
     c = t.boto(t.server())
-    c.create_bucket(Bucket="b")
+    c.create_bucket(Bucket="buc")
     data = t.body((5 << 20) + 100, "mp")
     pieces = [data[:5 << 20], data[5 << 20:]]
     for name, kind in (("crc32", "COMPOSITE"), ("crc32c", "COMPOSITE"), ("sha1", "COMPOSITE"), ("sha256", "COMPOSITE"),
                        ("crc32", "FULL_OBJECT"), ("crc32c", "FULL_OBJECT"), ("crc64nvme", "FULL_OBJECT")):
         with t.case("%s %s" % (name, kind)):
             field = "Checksum" + name.upper()
-            u = c.create_multipart_upload(Bucket="b", Key="m", ChecksumAlgorithm=name.upper(), ChecksumType=kind)
+            u = c.create_multipart_upload(Bucket="buc", Key="m", ChecksumAlgorithm=name.upper(), ChecksumType=kind)
             want((u["ChecksumAlgorithm"], u["ChecksumType"]), (name.upper(), kind))
             parts = []
             for n, p in enumerate(pieces, 1):
-                r = c.upload_part(Bucket="b", Key="m", UploadId=u["UploadId"], PartNumber=n, Body=p, ChecksumAlgorithm=name.upper())
+                r = c.upload_part(Bucket="buc", Key="m", UploadId=u["UploadId"], PartNumber=n, Body=p, ChecksumAlgorithm=name.upper())
                 want(r[field], digest(name, p))
                 parts.append({"PartNumber": n, "ETag": r["ETag"], field: r[field]})
-            r = c.complete_multipart_upload(Bucket="b", Key="m", UploadId=u["UploadId"], MultipartUpload={"Parts": parts}, ChecksumType=kind)
+            r = c.complete_multipart_upload(Bucket="buc", Key="m", UploadId=u["UploadId"], MultipartUpload={"Parts": parts}, ChecksumType=kind)
             if kind == "FULL_OBJECT":
                 expected = digest(name, data)
             else:
                 expected = digest(name, b"".join(base64.b64decode(digest(name, p)) for p in pieces)) + "-2"
             want((r[field], r["ChecksumType"]), (expected, kind))
-            h = c.head_object(Bucket="b", Key="m", ChecksumMode="ENABLED")
+            h = c.head_object(Bucket="buc", Key="m", ChecksumMode="ENABLED")
             want((h[field], h["ChecksumType"]), (expected, kind))
-            assert c.get_object(Bucket="b", Key="m", ChecksumMode="ENABLED")["Body"].read() == data
+            assert c.get_object(Bucket="buc", Key="m", ChecksumMode="ENABLED")["Body"].read() == data
     for name, kind in (("crc64nvme", "COMPOSITE"), ("sha1", "FULL_OBJECT"), ("sha256", "FULL_OBJECT")):
         with t.case("%s %s is refused" % (name, kind)):
-            want(error(c.create_multipart_upload, Bucket="b", Key="m", ChecksumAlgorithm=name.upper(), ChecksumType=kind), ("InvalidRequest", 400))
+            want(error(c.create_multipart_upload, Bucket="buc", Key="m", ChecksumAlgorithm=name.upper(), ChecksumType=kind), ("InvalidRequest", 400))
     with t.case("wrong full-object value at the end"):
-        u = c.create_multipart_upload(Bucket="b", Key="w", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")["UploadId"]
-        r = c.upload_part(Bucket="b", Key="w", UploadId=u, PartNumber=1, Body=b"data", ChecksumAlgorithm="CRC32")
-        want(error(c.complete_multipart_upload, Bucket="b", Key="w", UploadId=u, ChecksumType="FULL_OBJECT", ChecksumCRC32=digest("crc32", b"x"),
+        u = c.create_multipart_upload(Bucket="buc", Key="w", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")["UploadId"]
+        r = c.upload_part(Bucket="buc", Key="w", UploadId=u, PartNumber=1, Body=b"data", ChecksumAlgorithm="CRC32")
+        want(error(c.complete_multipart_upload, Bucket="buc", Key="w", UploadId=u, ChecksumType="FULL_OBJECT", ChecksumCRC32=digest("crc32", b"x"),
                    MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": r["ETag"], "ChecksumCRC32": r["ChecksumCRC32"]}]}), ("BadDigest", 400))

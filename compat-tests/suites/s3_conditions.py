@@ -9,9 +9,9 @@ from .s3_objects import error, want
 def test_reads(t):
     s = t.server()
     c, raw = t.boto(s), t.s3(s)
-    c.create_bucket(Bucket="b")
-    etag = c.put_object(Bucket="b", Key="o", Body=b"data")["ETag"]
-    when = raw.head("b", "o").header("last-modified")
+    c.create_bucket(Bucket="buc")
+    etag = c.put_object(Bucket="buc", Key="o", Body=b"data")["ETag"]
+    when = raw.head("buc", "o").header("last-modified")
     past, future = "Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
     other = '"0123456789abcdef0123456789abcdef"'
     table = [([("if-match", etag)], 200), ([("if-match", etag.strip('"'))], 200), ([("if-match", "*")], 200), ([("if-match", other)], 412),
@@ -26,41 +26,41 @@ def test_reads(t):
     for headers, status in table:
         for method in ("GET", "HEAD"):
             with t.case("%s %s" % (method, headers)):
-                r = raw.call(method, "/b/o", (), headers)
+                r = raw.call(method, "/buc/o", (), headers)
                 want(r.status, status)
                 if status == 304:
                     want((r.body, r.header("etag")), (b"", etag))
                 if status == 412 and method == "GET":
                     want(r.code, "PreconditionFailed")
     with t.case("if-range"):
-        want(raw.get("b", "o", [("range", "bytes=0-0"), ("if-range", etag)]).status, 206)
-        want(raw.get("b", "o", [("range", "bytes=0-0"), ("if-range", other)]).status, 200)
+        want(raw.get("buc", "o", [("range", "bytes=0-0"), ("if-range", etag)]).status, 206)
+        want(raw.get("buc", "o", [("range", "bytes=0-0"), ("if-range", other)]).status, 200)
 
 
 def test_writes(t):
     c = t.boto(t.server())
-    c.create_bucket(Bucket="b")
+    c.create_bucket(Bucket="buc")
     with t.case("create once"):
-        c.put_object(Bucket="b", Key="n", Body=b"1", IfNoneMatch="*")
-        want(error(c.put_object, Bucket="b", Key="n", Body=b"2", IfNoneMatch="*"), ("PreconditionFailed", 412))
-        want(c.get_object(Bucket="b", Key="n")["Body"].read(), b"1")
+        c.put_object(Bucket="buc", Key="n", Body=b"1", IfNoneMatch="*")
+        want(error(c.put_object, Bucket="buc", Key="n", Body=b"2", IfNoneMatch="*"), ("PreconditionFailed", 412))
+        want(c.get_object(Bucket="buc", Key="n")["Body"].read(), b"1")
     with t.case("again after a delete"):
-        c.delete_object(Bucket="b", Key="n")
-        c.put_object(Bucket="b", Key="n", Body=b"3", IfNoneMatch="*")
+        c.delete_object(Bucket="buc", Key="n")
+        c.put_object(Bucket="buc", Key="n", Body=b"3", IfNoneMatch="*")
     with t.case("compare and swap"):
-        etag = c.head_object(Bucket="b", Key="n")["ETag"]
-        new = c.put_object(Bucket="b", Key="n", Body=b"4", IfMatch=etag)["ETag"]
-        want(error(c.put_object, Bucket="b", Key="n", Body=b"5", IfMatch=etag), ("PreconditionFailed", 412))
-        c.put_object(Bucket="b", Key="n", Body=b"6", IfMatch=new)
+        etag = c.head_object(Bucket="buc", Key="n")["ETag"]
+        new = c.put_object(Bucket="buc", Key="n", Body=b"4", IfMatch=etag)["ETag"]
+        want(error(c.put_object, Bucket="buc", Key="n", Body=b"5", IfMatch=etag), ("PreconditionFailed", 412))
+        c.put_object(Bucket="buc", Key="n", Body=b"6", IfMatch=new)
     with t.case("if-match on a missing key"):
-        want(error(c.put_object, Bucket="b", Key="none", Body=b"", IfMatch=etag), ("NoSuchKey", 404))
+        want(error(c.put_object, Bucket="buc", Key="none", Body=b"", IfMatch=etag), ("NoSuchKey", 404))
     for how in ("IfNoneMatch", "IfMatch"):
         with t.case("complete with " + how):
-            up = c.create_multipart_upload(Bucket="b", Key="n")["UploadId"]
-            p = c.upload_part(Bucket="b", Key="n", UploadId=up, PartNumber=1, Body=b"mp")["ETag"]
-            args = dict(Bucket="b", UploadId=up, Key="n", MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": p}]})
+            up = c.create_multipart_upload(Bucket="buc", Key="n")["UploadId"]
+            p = c.upload_part(Bucket="buc", Key="n", UploadId=up, PartNumber=1, Body=b"mp")["ETag"]
+            args = dict(Bucket="buc", UploadId=up, Key="n", MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": p}]})
             want(error(c.complete_multipart_upload, **args, **{how: "*" if how == "IfNoneMatch" else etag}), ("PreconditionFailed", 412))
-            r = c.complete_multipart_upload(**args, **({} if how == "IfNoneMatch" else {"IfMatch": c.head_object(Bucket="b", Key="n")["ETag"]}))
+            r = c.complete_multipart_upload(**args, **({} if how == "IfNoneMatch" else {"IfMatch": c.head_object(Bucket="buc", Key="n")["ETag"]}))
             assert r["ETag"].endswith('-1"')
 
 
@@ -70,7 +70,7 @@ def race(t, s, n, request):
 
     def one(i):
         c = t.s3(s)
-        c.call("HEAD", "/b")
+        c.call("HEAD", "/buc")
         gate.wait()
         r = request(c, i)
         out[i] = (r.status, r.code)
@@ -87,36 +87,36 @@ def test_races(t):
     """32 writers with the same condition: one wins, and its bytes are there."""
     s = t.server()
     raw = t.s3(s)
-    raw.call("PUT", "/b")
+    raw.call("PUT", "/buc")
     rounds = 20 if t.full else 6
     for r in range(rounds):
         with t.case("if-none-match, round %d" % r):
-            got = race(t, s, 32, lambda c, i: c.put("b", "new%d" % r, b"writer %d" % i, [("if-none-match", "*")]))
+            got = race(t, s, 32, lambda c, i: c.put("buc", "new%d" % r, b"writer %d" % i, [("if-none-match", "*")]))
             winners = [i for i, (status, _) in enumerate(got) if status == 200]
             want(len(winners), 1)
             assert {x for x in got if x[0] != 200} <= {(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")}, got
-            want(raw.get("b", "new%d" % r).body, b"writer %d" % winners[0])
+            want(raw.get("buc", "new%d" % r).body, b"writer %d" % winners[0])
         with t.case("if-match, round %d" % r):
-            etag = raw.head("b", "new%d" % r).header("etag")
-            got = race(t, s, 32, lambda c, i: c.put("b", "new%d" % r, b"second %d" % i, [("if-match", etag)]))
+            etag = raw.head("buc", "new%d" % r).header("etag")
+            got = race(t, s, 32, lambda c, i: c.put("buc", "new%d" % r, b"second %d" % i, [("if-match", etag)]))
             winners = [i for i, (status, _) in enumerate(got) if status == 200]
             want(len(winners), 1)
-            want(raw.get("b", "new%d" % r).body, b"second %d" % winners[0])
+            want(raw.get("buc", "new%d" % r).body, b"second %d" % winners[0])
 
 
 def test_counter(t):
     """Compare-and-swap increments from 8 threads lose none."""
     s = t.server()
     raw = t.s3(s)
-    raw.call("PUT", "/b")
-    raw.put("b", "n", b"0")
+    raw.call("PUT", "/buc")
+    raw.put("buc", "n", b"0")
     each, total = 15, []
 
     def add(c, _):
         for _ in range(each):
             while True:
-                g = c.get("b", "n")
-                r = c.put("b", "n", b"%d" % (int(g.body) + 1), [("if-match", g.header("etag"))])
+                g = c.get("buc", "n")
+                r = c.put("buc", "n", b"%d" % (int(g.body) + 1), [("if-match", g.header("etag"))])
                 if r.status == 200:
                     total.append(1)
                     break
@@ -125,4 +125,4 @@ def test_counter(t):
         return r
     race(t, s, 8, add)
     with t.case("counter"):
-        want((raw.get("b", "n").body, len(total)), (b"%d" % (8 * each), 8 * each))
+        want((raw.get("buc", "n").body, len(total)), (b"%d" % (8 * each), 8 * each))
