@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`listen`] | which addresses may be bound, and their sockets |
+//! | [`observe`] | metrics of volumes and filer, space pressure |
 //! | [`filer_port`] | the filer's port: health and metrics until its API is built |
 //!
 //! Start: lock and keys → sockets → main (its own leader at once) → volumes → epochs from main → filer → gateway →
@@ -22,6 +23,8 @@ use halofs_gateway::auth::credentials::IdentitySource;
 use halofs_gateway::{Gateway, GatewayConfig};
 use halofs_master::topology::state::ClusterIdentity;
 use halofs_master::{Master, MasterConfig};
+use halofs_runtime::admission::Admission;
+use halofs_runtime::disk;
 use halofs_runtime::http::{Handler, ServeOptions, serve};
 use halofs_runtime::metrics::{PortMetrics, Registry};
 use halofs_runtime::tls::Certificate;
@@ -29,7 +32,8 @@ use halofs_runtime::{Clock, Disk, OsRng, RealClock, RealDisk, Rng};
 use halofs_store::rocks::RocksDeps;
 use halofs_store::{KvStore, RocksConfig, RocksStore};
 use halofs_types::Placement;
-//NV use halofs_volume::server::NativeVolume;
+use halofs_types::limits::ADMISSION_WAIT_SECS;
+use halofs_volume::server::{NativeConfig, NativeVolume};
 use halofs_volume::{VolumeConfig, VolumeServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +44,7 @@ use crate::genesis::{self, Home};
 
 pub(crate) mod filer_port;
 pub(crate) mod listen;
+mod observe;
 
 use filer_port::FilerPort;
 use listen::Listeners;
@@ -94,8 +99,9 @@ impl Server {
         let bound = Listeners::bind(args, main_port_given)?;
         let master = open_main(&world, &home, &bound.at, args).await?;
         let volume = open_volumes(&world, &home, &bound.at, args)?;
+        let node = node_id(&*world.disk, &args.dir)?;
         master
-            .attach("local", Arc::clone(&volume) as Arc<dyn VolumeApi>)
+            .attach(&node, Arc::clone(&volume) as Arc<dyn VolumeApi>)
             .await?;
         let filer = open_filer(&world, &home, &volume, args).await?;
         let gateway = Gateway::new(
@@ -132,9 +138,19 @@ impl Server {
     fn listen(&self, bound: Listeners, args: &ServerArgs) -> anyhow::Result<()> {
         let registry = &self.world.registry;
         halofs_master::server::metrics::register(&self.master, registry);
+        observe::register(registry, &self.master, &self.volume, &self.filer);
         let main =
             halofs_master::server::NativeMain::new(Arc::clone(&self.master), Arc::clone(registry));
-        let volume = FilerPort::new(Arc::clone(registry)); //NV
+        let volume = NativeVolume::new(
+            Arc::clone(&self.volume) as Arc<dyn VolumeApi>,
+            native_config(args),
+            Admission::new(
+                args.bytes_in_flight(),
+                Duration::from_secs(ADMISSION_WAIT_SECS),
+            ),
+            Arc::clone(registry),
+            self.stop.clone(),
+        );
         let filer = FilerPort::new(Arc::clone(registry));
         let tls = self
             .certificate
@@ -157,6 +173,13 @@ impl Server {
             tls,
             args,
         );
+        let (clock, stop) = (Arc::clone(&self.world.clock), self.stop.clone());
+        self.ports.spawn(observe::watch_space(
+            clock,
+            Arc::clone(&self.master),
+            Arc::clone(&self.filer),
+            stop,
+        ));
         self.ports.close();
         Ok(())
     }
@@ -292,6 +315,15 @@ fn open_volumes(
     VolumeServer::open(config, deps).context("the volumes are not mounted")
 }
 
+/// The id under which main knows this server's volumes: its folder's, which stays when ports and addresses change.
+fn node_id(disk: &dyn Disk, dir: &Path) -> anyhow::Result<String> {
+    let path = dir.join("volumes/dir.uuid");
+    let text = disk::read_all(disk, &path).with_context(|| format!("reading {}", path.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let id = text.lines().find_map(|l| l.strip_prefix("dir "));
+    id.map(str::to_owned).with_context(|| format!("{} does not name its folder", path.display()))
+}
+
 async fn open_filer(
     world: &World,
     home: &Home,
@@ -327,6 +359,14 @@ fn gateway_config(args: &ServerArgs) -> GatewayConfig {
         region: args.s3_region.clone(),
         bytes_in_flight: args.bytes_in_flight(),
         ..GatewayConfig::default()
+    }
+}
+
+fn native_config(args: &ServerArgs) -> NativeConfig {
+    NativeConfig {
+        file_bytes_max: args.file_size_mb.saturating_mul(1 << 20),
+        dir: args.dir.join("volumes").display().to_string(),
+        read_only: false,
     }
 }
 

@@ -108,6 +108,9 @@ fn small_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
             "S3 credentials, profile halofs, access key {key}; the secret is not shown"
         ));
     }
+    if name == "dir.uuid" {
+        return say(&format!("identity of a folder of volumes\n{}", text.trim_end()));
+    }
     if len == 0 && name == "LOCK" {
         return say("lock file");
     }

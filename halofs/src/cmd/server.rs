@@ -98,34 +98,32 @@ fn clients(args: &ServerArgs, server: &Server, endpoint: &str) -> Vec<String> {
     };
     let region = &args.s3_region;
     let mut lines = Vec::new();
-    let (env, aws_profile, rclone_profile) = match (
-        server.identities.credentials_in_use(),
-        &args.s3_config,
-    ) {
-        (Some(path), _) => {
-            let file = absolute(path);
-            lines.push(format!("Credentials: {file} (profile halofs)"));
-            (
-                format!("AWS_SHARED_CREDENTIALS_FILE={} ", quoted(&file)),
-                " --profile halofs",
-                ",profile=halofs",
-            )
-        }
-        (None, Some(config)) => {
-            lines.push(format!(
-                "Credentials: as in {}; put a pair into your environment",
-                absolute(config)
-            ));
-            (String::new(), "", "")
-        }
-        (None, None) => {
-            lines.push("Credentials: HALOFS_ACCESS_KEY and HALOFS_SECRET_KEY".to_owned());
-            let env =
+    let (env, aws_profile, rclone_profile) =
+        match (server.identities.credentials_in_use(), &args.s3_config) {
+            (Some(path), _) => {
+                let file = absolute(path);
+                lines.push(format!("Credentials: {file} (profile halofs)"));
+                (
+                    format!("AWS_SHARED_CREDENTIALS_FILE={} ", quoted(&file)),
+                    " --profile halofs",
+                    ",profile=halofs",
+                )
+            }
+            (None, Some(config)) => {
+                lines.push(format!(
+                    "Credentials: as in {}; put a pair into your environment",
+                    absolute(config)
+                ));
+                (String::new(), "", "")
+            }
+            (None, None) => {
+                lines.push("Credentials: HALOFS_ACCESS_KEY and HALOFS_SECRET_KEY".to_owned());
+                let env =
                 "AWS_ACCESS_KEY_ID=$HALOFS_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$HALOFS_SECRET_KEY "
                     .to_owned();
-            (env, "", "")
-        }
-    };
+                (env, "", "")
+            }
+        };
     let aws = format!("{env}aws{aws_profile} --region {region} --endpoint-url {endpoint}{aws_ca}");
     let rclone = format!(
         "{env}rclone{rclone_ca} sync . \":s3,provider=Other,env_auth=true{rclone_profile},region={region},\
