@@ -33,6 +33,11 @@ use super::mount;
 use super::recover::{Found, Start};
 use super::view::{Applied, View};
 
+mod seeded;
+
+#[cfg(any(test, feature = "seeded-bugs"))]
+pub use self::seeded::SeededBug;
+
 /// A record on its way into the log, and what its maker saw of its key: another state now means that it lost a race.
 #[derive(Debug)]
 pub struct Pending {
@@ -51,24 +56,6 @@ pub enum Outcome {
     Raced,
     /// Nothing was acknowledged.
     Failed(VolumeError),
-}
-
-/// Deliberate faults, to prove that the crash explorer finds them.
-#[cfg(any(test, feature = "seeded-bugs"))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeededBug {
-    /// Batches are not synced.
-    NoSync,
-    /// Acks go out before the sync.
-    AckBeforeSync,
-    /// Records are readable before the sync.
-    PublishBeforeSync,
-    /// Recovery cuts a torn tail without syncing that.
-    TruncateNotSynced,
-    /// A checkpoint covers the batch in flight.
-    CheckpointPastSync,
-    /// A batch is written while another is in flight.
-    TwoBatchesInFlight,
 }
 
 /// The files of a volume.
@@ -203,37 +190,6 @@ impl VolumeLog {
             mounted.found,
             fsync,
         ))
-    }
-
-    /// [`Self::mount`] with a fault in it.
-    #[cfg(any(test, feature = "seeded-bugs"))]
-    pub fn mount_with(
-        deps: &Deps,
-        dir: PathBuf,
-        id: VolumeId,
-        bug: Option<SeededBug>,
-    ) -> Result<Self, VolumeError> {
-        let paths = Paths::of(dir, id);
-        let options = mount::Options {
-            sync_cut: bug != Some(SeededBug::TruncateNotSynced),
-        };
-        let mounted = mount::mount(deps, &paths, id, options)?;
-        let mut log = Self::assemble(
-            deps,
-            paths,
-            mounted.view,
-            mounted.state,
-            mounted.found,
-            true,
-        );
-        log.bug = bug;
-        Ok(log)
-    }
-
-    /// Puts a fault in.
-    #[cfg(any(test, feature = "seeded-bugs"))]
-    pub fn seed(&mut self, bug: Option<SeededBug>) {
-        self.bug = bug;
     }
 
     fn assemble(
@@ -604,68 +560,6 @@ fn tell(flight: &Flight, done: &mut dyn FnMut(usize, Outcome)) {
             },
         );
     }
-}
-
-/// Where the seeded faults sit; without the feature all of this is constant.
-#[cfg(any(test, feature = "seeded-bugs"))]
-impl VolumeLog {
-    fn may_fly_two(&self) -> bool {
-        self.bug == Some(SeededBug::TwoBatchesInFlight)
-    }
-
-    fn skips_sync(&self) -> bool {
-        self.bug == Some(SeededBug::NoSync)
-    }
-
-    fn acked_early(&self) -> bool {
-        self.bug == Some(SeededBug::AckBeforeSync)
-    }
-
-    fn checkpoints_early(&self) -> bool {
-        self.bug == Some(SeededBug::CheckpointPastSync)
-    }
-
-    fn early(&self, flight: &Flight, done: &mut dyn FnMut(usize, Outcome)) {
-        if self.bug == Some(SeededBug::PublishBeforeSync) {
-            self.publish(&flight.items, flight.end, self.marked.epoch);
-        }
-        if self.acked_early() {
-            tell(flight, done);
-        }
-    }
-
-    fn publish_flight(&self) {
-        for f in &self.flight {
-            self.publish(&f.items, f.end, self.marked.epoch);
-        }
-    }
-}
-
-#[cfg(not(any(test, feature = "seeded-bugs")))]
-#[expect(
-    clippy::unused_self,
-    reason = "the same names as with the seeded faults"
-)]
-impl VolumeLog {
-    fn may_fly_two(&self) -> bool {
-        false
-    }
-
-    fn skips_sync(&self) -> bool {
-        false
-    }
-
-    fn acked_early(&self) -> bool {
-        false
-    }
-
-    fn checkpoints_early(&self) -> bool {
-        false
-    }
-
-    fn early(&self, _: &Flight, _: &mut dyn FnMut(usize, Outcome)) {}
-
-    fn publish_flight(&self) {}
 }
 
 impl std::fmt::Debug for VolumeLog {
