@@ -87,7 +87,7 @@ impl Gateway {
 
     /// Reads the identities anew (SIGHUP). A broken file is an error, and the old identities stay.
     pub fn reload(&self) -> Result<(), IdentityError> {
-        self.identities.store(Arc::new(self.source.load()?));
+        self.identities.store(Arc::new(self.source.reload()?));
         Ok(())
     }
 

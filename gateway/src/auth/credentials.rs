@@ -84,7 +84,17 @@ pub struct IdentitySource {
 }
 
 impl IdentitySource {
-    /// Reads everything anew.
+    /// Reads everything again. Unlike at a start, a credentials file that is gone is an error.
+    pub fn reload(&self) -> Result<Identities, IdentityError> {
+        match self.credentials_in_use() {
+            Some(path) if !self.disk.exists(path).map_err(|e| io(path, &e))? => {
+                Err(io(path, &std::io::ErrorKind::NotFound.into()))
+            }
+            Some(_) | None => self.load(),
+        }
+    }
+
+    /// Reads everything; makes the credentials file if it is what counts and is not there.
     pub fn load(&self) -> Result<Identities, IdentityError> {
         if let Some(keys) = &self.keys {
             config::check_access_key(&keys.access_key).map_err(IdentityError::Override)?;
@@ -233,6 +243,11 @@ mod tests {
         }
         .load()
         .unwrap();
+        let gone = IdentitySource {
+            credentials_file: dir.path().join("gone"),
+            ..self::source(dir.path())
+        };
+        assert!(gone.reload().is_err() && !RealDisk.exists(&gone.credentials_file).unwrap());
         for all in [&first, &again] {
             assert_eq!(all.find(&credential.access_key).unwrap().0, &credential);
         }

@@ -12,9 +12,8 @@ use halofs_types::object::Owner;
 /// Owner of what an identity without an account makes.
 pub const DEFAULT_ACCOUNT_ID: &str =
     "6861c3b5d0a94ee8b7f2d10f4a9e5c3768a1f0c52e4b7d93806f1ea2c4d5b790";
-/// Owner of what unsigned requests make, unless the identity `anonymous` has an account.
-pub const ANONYMOUS_ACCOUNT_ID: &str =
-    "65a011a29cdf8ec533ec3d1ccaae921c9e5ee6bb7ab5a1b9f0c2d7ae00b8e4d1";
+/// Owner of what unsigned requests make, unless the identity `anonymous` has an account. AWS's own id for them.
+pub const ANONYMOUS_ACCOUNT_ID: &str = "65a011a29cdf8ec533ec3d1ccaae921c";
 /// The name that opens what its actions say to unsigned requests.
 pub const ANONYMOUS: &str = "anonymous";
 

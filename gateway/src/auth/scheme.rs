@@ -8,6 +8,8 @@ use http::header::AUTHORIZATION;
 use crate::error::{Code, GatewayError};
 
 const V4: &str = "AWS4-HMAC-SHA256";
+/// Services of a credential scope that this endpoint answers for.
+pub(crate) const SERVICES: [&str; 2] = ["s3", "s3express"];
 const USE_V4: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 
@@ -86,7 +88,8 @@ fn scope(credential: &str) -> Result<(), &'static str> {
     if key.is_empty() || date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {
         return Err("the credential must begin with an access key and a date of eight digits");
     }
-    if service != "s3" {
+    // Directory buckets are asked for under a name of their own, and are answered like the rest.
+    if !SERVICES.contains(&service) {
         return Err("incorrect service: this endpoint belongs to \"s3\"");
     }
     if terminator != "aws4_request" {

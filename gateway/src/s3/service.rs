@@ -13,6 +13,7 @@ use s3s::{Body, S3Result};
 use super::S3Front;
 use super::access::{Access, Keys};
 use super::xml::Document;
+use crate::auth::scheme::SERVICES;
 use crate::gateway::Gateway;
 use crate::serve::body::CheckedBody;
 use crate::serve::host::Hosts;
@@ -46,7 +47,7 @@ fn config() -> S3Config {
     c.form_max_field_size = 4096;
     c.form_max_fields_size = 4096;
     c.form_max_parts = 1;
-    c.sig_v4_allowed_services = vec!["s3".to_owned()];
+    c.sig_v4_allowed_services = SERVICES.map(str::to_owned).to_vec();
     c.enable_sig_v2 = false;
     c
 }
@@ -87,6 +88,9 @@ impl Service {
             }
         };
         let (mut parts, body) = answer.into_parts();
+        if let Some(status) = parts.extensions.remove::<http::StatusCode>() {
+            parts.status = status;
+        }
         let body = match parts.extensions.remove::<Document>() {
             Some(Document(bytes)) => halofs_runtime::http::full(bytes),
             None => body.boxed_unsync(),

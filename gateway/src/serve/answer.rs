@@ -1,5 +1,7 @@
 //! What every answer carries: a request id in header and error body, a body only where HTTP allows one.
 
+use std::borrow::Cow;
+
 use halofs_runtime::http::{HttpBody, HttpResponse, empty, full};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -45,7 +47,7 @@ impl Subject {
             out.push('<');
             out.push_str(name);
             out.push('>');
-            xml::escape(&mut out, text);
+            xml::escape(&mut out, &printable(text));
             out.push_str("</");
             out.push_str(name);
             out.push('>');
@@ -53,13 +55,23 @@ impl Subject {
         if !bucket.is_empty() && code.contains("Bucket") {
             field("BucketName", bucket);
         }
-        if !key.is_empty() && code.contains("Key") {
+        if !key.is_empty() && matches!(code, "NoSuchKey" | "KeyTooLongError") {
             field("Key", key);
         }
         field("Resource", &resource);
         field("RequestId", &self.request_id);
         field("HostId", HOST_ID);
         out
+    }
+}
+
+/// Text that any XML parser takes: an error must be readable whatever the key was.
+fn printable(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if text.contains(bad) {
+        Cow::Owned(text.replace(bad, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 

@@ -28,6 +28,9 @@ async fn own_routes_and_request_ids() {
     assert!(got.tag("HostId").is_some() && got.tag("Message").is_some());
     assert_eq!(got.header("content-type"), "application/xml");
 
+    let got = w.admin("GET", "/nobucket/ctl%01x").await;
+    assert_eq!(got.tag("Resource"), Some("/nobucket/ctl\u{fffd}x"));
+
     let got = w.admin("HEAD", "/nobucket").await;
     assert_eq!(
         (
