@@ -17,9 +17,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use halofs_client::volume::{Deleted, VolumeApi};
-use halofs_client::master::VolumeOwner;
 use halofs_client::VolumeError;
+use halofs_client::master::VolumeOwner;
+use halofs_client::volume::{Deleted, VolumeApi};
 use halofs_runtime::admission::Admission;
 use halofs_runtime::http::{Handler, HttpRequest, HttpResponse, RequestContext, empty, full};
 use halofs_runtime::metrics::{self as exposition, Registry};
@@ -67,7 +67,9 @@ pub struct NativeVolume {
 
 impl std::fmt::Debug for NativeVolume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NativeVolume").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("NativeVolume")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,13 @@ impl NativeVolume {
         registry: Arc<Registry>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { api, config, admission, registry, stopping }
+        Self {
+            api,
+            config,
+            admission,
+            registry,
+            stopping,
+        }
     }
 
     async fn answer(&self, req: HttpRequest) -> HttpResponse {
@@ -96,7 +104,10 @@ impl NativeVolume {
         if cors {
             let headers = response.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(
+                ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
         response
     }
@@ -125,11 +136,18 @@ impl NativeVolume {
     }
 
     fn options(&self) -> HttpResponse {
-        let methods = if self.config.read_only { "GET, OPTIONS" } else { "PUT, POST, GET, DELETE, OPTIONS" };
+        let methods = if self.config.read_only {
+            "GET, OPTIONS"
+        } else {
+            "PUT, POST, GET, DELETE, OPTIONS"
+        };
         let mut response = Response::new(empty());
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(methods));
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(methods),
+        );
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
         response
     }
@@ -139,12 +157,21 @@ impl NativeVolume {
         Some(match req.uri().path() {
             "/status" => {
                 let report = self.api.node_report().await;
-                reply::json(StatusCode::OK, &status::document(&self.config.dir, &report), pretty())
+                reply::json(
+                    StatusCode::OK,
+                    &status::document(&self.config.dir, &report),
+                    pretty(),
+                )
             }
             "/healthz" | "/readyz" => {
                 let stopping = self.stopping.is_cancelled();
-                let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-                let mut response = Response::new(full(if stopping { "stopping\n" } else { "ok\n" }));
+                let status = if stopping {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::OK
+                };
+                let mut response =
+                    Response::new(full(if stopping { "stopping\n" } else { "ok\n" }));
                 *response.status_mut() = status;
                 response
             }
@@ -167,15 +194,31 @@ impl NativeVolume {
 
     async fn delete(&self, target: &Target, query: &Query) -> Result<HttpResponse, Refusal> {
         let pretty = query.has("pretty");
-        let mut answers = self.api.delete_needles(vec![target.fid], VolumeOwner::Native).await;
-        let gone = |size: u64| Ok(reply::json(StatusCode::ACCEPTED, &json!({ "size": size }), pretty));
+        let mut answers = self
+            .api
+            .delete_needles(vec![target.fid], VolumeOwner::Native)
+            .await;
+        let gone = |size: u64| {
+            Ok(reply::json(
+                StatusCode::ACCEPTED,
+                &json!({ "size": size }),
+                pretty,
+            ))
+        };
         match answers.pop() {
             Some(Ok(Deleted::Yes { size })) => gone(size),
-            Some(Ok(Deleted::Absent) | Err(VolumeError::NotFound(_) | VolumeError::NoVolume(_))) => {
-                Ok(reply::json(StatusCode::NOT_FOUND, &json!({ "size": 0 }), pretty))
-            }
+            Some(
+                Ok(Deleted::Absent) | Err(VolumeError::NotFound(_) | VolumeError::NoVolume(_)),
+            ) => Ok(reply::json(
+                StatusCode::NOT_FOUND,
+                &json!({ "size": 0 }),
+                pretty,
+            )),
             Some(Err(e)) => Err(Refusal::volume(&e, Op::Delete)),
-            None => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the delete was not answered")),
+            None => Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the delete was not answered",
+            )),
         }
     }
 }

@@ -29,17 +29,28 @@ impl Admission {
     /// A budget of `bytes`; a request waits up to `wait`.
     pub fn new(bytes: usize, wait: Duration) -> Self {
         let total = u32::try_from(bytes / PAGE).unwrap_or(u32::MAX / 2).max(1);
-        Self { units: Arc::new(Semaphore::new(total as usize)), total, wait }
+        Self {
+            units: Arc::new(Semaphore::new(total as usize)),
+            total,
+            wait,
+        }
     }
 
     /// Waits for `bytes`, first come first served. A wish over the whole budget takes all of it.
     pub async fn acquire(&self, bytes: usize) -> Result<Permit, Busy> {
-        let units = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX).clamp(1, self.total);
+        let units = u32::try_from(bytes.div_ceil(PAGE))
+            .unwrap_or(u32::MAX)
+            .clamp(1, self.total);
         let waiting = Arc::clone(&self.units).acquire_many_owned(units);
         match tokio::time::timeout(self.wait, waiting).await {
             Ok(Ok(permit)) => Ok(Permit(permit)),
             Ok(Err(_)) | Err(_) => Err(Busy),
         }
+    }
+
+    /// The whole budget: whoever holds this much need not ask for more.
+    pub fn total(&self) -> usize {
+        self.total as usize * PAGE
     }
 
     /// Bytes not granted now.

@@ -22,7 +22,7 @@ mod tests;
 
 pub use body::{
     BodyError, CollectError, Collected, HttpBody, RequestBody, RequestBodyError, collect, empty,
-    full,
+    full, step as admission_step,
 };
 pub use serve::{ServeOptions, Timeouts, bind, serve};
 

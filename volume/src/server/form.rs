@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use halofs_runtime::admission::{Admission, Permit};
-use halofs_runtime::http::{CollectError, RequestBody};
+use halofs_runtime::http::{CollectError, RequestBody, admission_step};
 use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use http_body::Body;
 use parking_lot::Mutex;
@@ -19,8 +19,6 @@ use super::reply::Refusal;
 
 /// Bytes of a form beside its file.
 const FRAMING_MAX: u64 = 1 << 20;
-/// Bytes asked of admission at once when the length is not declared.
-const STEP: usize = 1 << 20;
 /// Parts of one form.
 const PARTS_MAX: usize = 100;
 
@@ -56,10 +54,19 @@ pub(super) async fn read(
     let mut granted = 0;
     if let Some(n) = declared {
         granted = usize::try_from(n).unwrap_or(usize::MAX);
-        let permit = admission.acquire(granted).await.map_err(CollectError::from)?;
+        let permit = admission
+            .acquire(granted)
+            .await
+            .map_err(CollectError::from)?;
         permits.lock().push(permit);
     }
-    let counted = Counted { body, admission: admission.clone(), permits: Arc::clone(&permits), granted, arrived: 0 };
+    let counted = Counted {
+        body,
+        admission: admission.clone(),
+        permits: Arc::clone(&permits),
+        granted,
+        arrived: 0,
+    };
     let stream = counted.stream(whole_limit, limit);
     let mut form = multer::Multipart::new(Box::pin(stream), boundary);
     let mut file: Option<Upload> = None;
@@ -67,10 +74,14 @@ pub(super) async fn read(
     while let Some(mut part) = form.next_field().await.map_err(|e| refusal(&e))? {
         parts += 1;
         if parts > PARTS_MAX {
-            return Err(Refusal::bad(format!("the form has more than {PARTS_MAX} parts")));
+            return Err(Refusal::bad(format!(
+                "the form has more than {PARTS_MAX} parts"
+            )));
         }
         let this = head(part.headers());
-        let wanted = file.as_ref().is_none_or(|f| f.name.is_none() && this.name.is_some());
+        let wanted = file
+            .as_ref()
+            .is_none_or(|f| f.name.is_none() && this.name.is_some());
         let mut this = wanted.then_some(this);
         while let Some(piece) = part.chunk().await.map_err(|e| refusal(&e))? {
             let Some(this) = &mut this else { continue };
@@ -89,11 +100,15 @@ pub(super) async fn read(
 
 fn head(headers: &HeaderMap) -> Upload {
     let text = |name: HeaderName| {
-        headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+        headers
+            .get(name)
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
     };
     let disposition = headers.get(CONTENT_DISPOSITION);
     Upload {
-        name: disposition.and_then(|v| name::disposition_name(v.as_bytes(), false)).filter(|n| !n.is_empty()),
+        name: disposition
+            .and_then(|v| name::disposition_name(v.as_bytes(), false))
+            .filter(|n| !n.is_empty()),
         mime: text(CONTENT_TYPE).unwrap_or_default(),
         encoding: text(CONTENT_ENCODING),
         md5: text(HeaderName::from_static("content-md5")),
@@ -121,23 +136,28 @@ struct Counted {
 }
 
 impl Counted {
-    fn stream(self, whole_limit: u64, limit: u64) -> impl Stream<Item = Result<Bytes, CollectError>> + Send {
+    fn stream(
+        self,
+        whole_limit: u64,
+        limit: u64,
+    ) -> impl Stream<Item = Result<Bytes, CollectError>> + Send {
         futures::stream::try_unfold(self, move |mut this| async move {
             // The form's parser takes all that is ready into one buffer: give it a chance to hand out what it has.
             tokio::task::yield_now().await;
             loop {
-                let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut this.body).poll_frame(cx)).await;
+                let frame =
+                    std::future::poll_fn(|cx| std::pin::Pin::new(&mut this.body).poll_frame(cx))
+                        .await;
                 let Some(frame) = frame else { return Ok(None) };
-                let Ok(piece) = frame.map_err(CollectError::from)?.into_data() else { continue };
+                let Ok(piece) = frame.map_err(CollectError::from)?.into_data() else {
+                    continue;
+                };
                 this.arrived = this.arrived.saturating_add(piece.len());
                 if u64::try_from(this.arrived).unwrap_or(u64::MAX) > whole_limit {
                     return Err(CollectError::TooLarge { limit });
                 }
-                if this.arrived > this.granted {
-                    let permit = this.admission.acquire(STEP).await?;
-                    this.permits.lock().push(permit);
-                    this.granted = this.granted.saturating_add(STEP);
-                }
+                let more = admission_step(&this.admission, &mut this.granted, this.arrived).await?;
+                this.permits.lock().extend(more);
                 return Ok(Some((piece, this)));
             }
         })

@@ -117,16 +117,22 @@ pub(super) fn sniff(bytes: &[u8]) -> &'static str {
         };
     }
     let binary = |b: &u8| matches!(*b, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
-    if head.iter().any(binary) { "application/octet-stream" } else { "text/plain; charset=utf-8" }
+    if head.iter().any(binary) {
+        "application/octet-stream"
+    } else {
+        "text/plain; charset=utf-8"
+    }
 }
 
 /// Whether gzip is worth trying (`native-api.md` §5.4); the engine keeps the result only when it pays.
 pub(super) fn compressible(mime: &str, extension: Option<&str>, first: &[u8]) -> bool {
     const YES: [&str; 19] = [
-        "svg", "bmp", "wav", "pdf", "txt", "html", "htm", "css", "js", "json", "php", "java", "go", "rb", "c", "cpp",
-        "h", "hpp", "xml",
+        "svg", "bmp", "wav", "pdf", "txt", "html", "htm", "css", "js", "json", "php", "java", "go",
+        "rb", "c", "cpp", "h", "hpp", "xml",
     ];
-    const NO: [&str; 10] = ["zip", "rar", "gz", "bz2", "xz", "zst", "br", "png", "jpg", "jpeg"];
+    const NO: [&str; 10] = [
+        "zip", "rar", "gz", "bz2", "xz", "zst", "br", "png", "jpg", "jpeg",
+    ];
     if let Some(ext) = extension {
         if YES.iter().any(|e| e.eq_ignore_ascii_case(ext)) {
             return true;
@@ -142,7 +148,10 @@ pub(super) fn compressible(mime: &str, extension: Option<&str>, first: &[u8]) ->
     };
     let kind = kind.split(';').next().unwrap_or(kind).trim();
     kind.starts_with("text/")
-        || matches!(kind, "audio/wave" | "audio/wav" | "audio/x-wav" | "audio/x-pn-wav" | "application/json")
+        || matches!(
+            kind,
+            "audio/wave" | "audio/wav" | "audio/x-wav" | "audio/x-pn-wav" | "application/json"
+        )
         || (kind.starts_with("application/") && (kind.ends_with("xml") || kind.ends_with("script")))
 }
 
@@ -151,9 +160,16 @@ pub(super) fn pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusa
     let mut out = Vec::new();
     let mut bytes = 0;
     for (name, value) in headers {
-        let Some(short) = PAIR_PREFIXES.iter().find_map(|p| name.as_str().strip_prefix(p)) else { continue };
+        let Some(short) = PAIR_PREFIXES
+            .iter()
+            .find_map(|p| name.as_str().strip_prefix(p))
+        else {
+            continue;
+        };
         if !settable(short) {
-            return Err(Refusal::bad(format!("header {name}: a pair cannot be called {short:?}")));
+            return Err(Refusal::bad(format!(
+                "header {name}: a pair cannot be called {short:?}"
+            )));
         }
         let value = value
             .to_str()
@@ -161,7 +177,9 @@ pub(super) fn pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusa
         bytes += short.len() + value.len();
         if bytes > limits::NATIVE_PAIRS_BYTES_MAX {
             let limit = limits::NATIVE_PAIRS_BYTES_MAX;
-            return Err(Refusal::bad(format!("the Seaweed- and Halofs- pairs have more than {limit} bytes")));
+            return Err(Refusal::bad(format!(
+                "the Seaweed- and Halofs- pairs have more than {limit} bytes"
+            )));
         }
         out.push((short.to_owned(), value.to_owned()));
     }
@@ -178,7 +196,10 @@ fn settable(name: &str) -> bool {
 /// Sets stored pairs on an answer.
 pub(super) fn set_pairs(headers: &mut HeaderMap, pairs: &[(String, String)]) {
     for (name, value) in pairs.iter().filter(|(name, _)| settable(name)) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name.as_str()),
+            HeaderValue::from_str(value),
+        ) {
             headers.insert(name, value);
         }
     }
@@ -215,7 +236,11 @@ pub(super) fn disposition(name: &str, attachment: bool) -> Option<HeaderValue> {
     }
     out.push('"');
     if !name.is_ascii() {
-        let _ = write!(out, "; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR));
+        let _ = write!(
+            out,
+            "; filename*=UTF-8''{}",
+            utf8_percent_encode(name, ATTR_CHAR)
+        );
     }
     HeaderValue::from_str(&out).ok()
 }
@@ -224,14 +249,28 @@ pub(super) fn disposition(name: &str, attachment: bool) -> Option<HeaderValue> {
 pub(super) fn disposition_name(header: &[u8], or_name: bool) -> Option<String> {
     let text = String::from_utf8_lossy(header);
     let parameters = parameters(&text);
-    let get = |wanted: &str| parameters.iter().find(|(n, _)| n == wanted).map(|(_, v)| v.clone());
+    let get = |wanted: &str| {
+        parameters
+            .iter()
+            .find(|(n, _)| n == wanted)
+            .map(|(_, v)| v.clone())
+    };
     let extended = get("filename*").and_then(|v| {
         let (charset, rest) = v.split_once('\'')?;
         let (_language, encoded) = rest.split_once('\'')?;
         let utf8 = charset.eq_ignore_ascii_case("utf-8");
-        if utf8 { percent_decode_str(encoded).decode_utf8().ok().map(std::borrow::Cow::into_owned) } else { None }
+        if utf8 {
+            percent_decode_str(encoded)
+                .decode_utf8()
+                .ok()
+                .map(std::borrow::Cow::into_owned)
+        } else {
+            None
+        }
     });
-    extended.or_else(|| get("filename")).or_else(|| if or_name { get("name") } else { None })
+    extended
+        .or_else(|| get("filename"))
+        .or_else(|| if or_name { get("name") } else { None })
 }
 
 /// The parameters of a header value, names in lower case, values unquoted. A backslash escapes only a quote or another
@@ -298,7 +337,11 @@ mod tests {
             ("image/png", "a.jpg", "image/png"),
             ("application/octet-stream", "a.jpg", ""),
             ("application/octet-stream; x=1", "a", ""),
-            ("text/plain; charset=latin1", "a.txt", "text/plain; charset=latin1"),
+            (
+                "text/plain; charset=latin1",
+                "a.txt",
+                "text/plain; charset=latin1",
+            ),
             ("", "a", ""),
         ] {
             assert_eq!(mime_to_store(sent, name), want, "{sent} {name}");
@@ -310,14 +353,27 @@ mod tests {
     fn dispositions_both_ways() {
         for name in ["a.txt", "a \"b\" \\c.txt", "snö ☃.txt", "100%;x=y'z.txt"] {
             let header = disposition(name, true).unwrap();
-            assert_eq!(disposition_name(header.as_bytes(), false).as_deref(), Some(name), "{header:?}");
+            assert_eq!(
+                disposition_name(header.as_bytes(), false).as_deref(),
+                Some(name),
+                "{header:?}"
+            );
         }
         let parse = |s: &str| disposition_name(s.as_bytes(), true);
         assert_eq!(parse("form-data; name=\"file\"").as_deref(), Some("file"));
-        assert_eq!(parse("form-data; name=\"file\"; filename=\"C:\\dir\\x.txt\"").as_deref(), Some("C:\\dir\\x.txt"));
-        assert_eq!(parse("attachment; filename=plain.txt; x=1").as_deref(), Some("plain.txt"));
+        assert_eq!(
+            parse("form-data; name=\"file\"; filename=\"C:\\dir\\x.txt\"").as_deref(),
+            Some("C:\\dir\\x.txt")
+        );
+        assert_eq!(
+            parse("attachment; filename=plain.txt; x=1").as_deref(),
+            Some("plain.txt")
+        );
         assert_eq!(parse("attachment"), None);
-        assert_eq!(parse("attachment; filename=\"open").as_deref(), Some("open"));
+        assert_eq!(
+            parse("attachment; filename=\"open").as_deref(),
+            Some("open")
+        );
     }
 
     #[test]

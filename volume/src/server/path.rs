@@ -46,19 +46,29 @@ impl Target {
                 let (fid, extension) = name::split_extension(one);
                 (fid.parse::<FileId>(), None, extension)
             }
-            [fid, name] if fid.contains(',') => {
-                (fid.parse::<FileId>(), Some(name), name::split_extension(name).1)
-            }
+            [fid, name] if fid.contains(',') => (
+                fid.parse::<FileId>(),
+                Some(name),
+                name::split_extension(name).1,
+            ),
             [volume, rest] => {
                 let (rest, extension) = name::split_extension(rest);
-                let fid = volume.parse().and_then(|v| FileId::parse_key_cookie(v, rest));
+                let fid = volume
+                    .parse()
+                    .and_then(|v| FileId::parse_key_cookie(v, rest));
                 (fid, None, extension)
             }
             [volume, rest, name] => {
-                let fid = volume.parse().and_then(|v| FileId::parse_key_cookie(v, rest));
+                let fid = volume
+                    .parse()
+                    .and_then(|v| FileId::parse_key_cookie(v, rest));
                 (fid, Some(name), name::split_extension(name).1)
             }
-            _ => return Err(bad(&"a path is /volume,fid, /volume/fid or /volume/fid/name")),
+            _ => {
+                return Err(bad(
+                    &"a path is /volume,fid, /volume/fid or /volume/fid/name",
+                ));
+            }
         };
         let fid = fid.map_err(|e| bad(&e))?;
         if name.is_some_and(|n| name::clean(n).is_none()) {
@@ -79,7 +89,9 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
-        let Some(query) = uri.query() else { return Ok(Self::default()) };
+        let Some(query) = uri.query() else {
+            return Ok(Self::default());
+        };
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -90,7 +102,10 @@ impl Query {
 
     /// Its value, if it is there; may be empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// Whether it is there and not empty.
@@ -100,19 +115,27 @@ impl Query {
 
     /// Whether it is a true boolean.
     pub(super) fn on(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("true" | "1" | "t" | "T" | "TRUE" | "True"))
+        matches!(
+            self.get(name),
+            Some("true" | "1" | "t" | "T" | "TRUE" | "True")
+        )
     }
 
     /// Whether it is a false boolean.
     pub(super) fn off(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("false" | "0" | "f" | "F" | "FALSE" | "False"))
+        matches!(
+            self.get(name),
+            Some("false" | "0" | "f" | "F" | "FALSE" | "False")
+        )
     }
 }
 
 fn decode(text: &str) -> Result<String, Refusal> {
     let spaced = text.replace('+', " ");
     let plain = percent_decode_str(&spaced).decode_utf8();
-    plain.map(Cow::into_owned).map_err(|_| Refusal::bad("the query is not UTF-8"))
+    plain
+        .map(Cow::into_owned)
+        .map_err(|_| Refusal::bad("the query is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -127,8 +150,18 @@ mod tests {
             ("/3,01637037d6.jpg", "3,01637037d6", None, Some("jpg")),
             ("/3/01637037d6", "3,01637037d6", None, None),
             ("/3/01637037d6.jpg", "3,01637037d6", None, Some("jpg")),
-            ("/3/01637037d6/any_name.jpg", "3,01637037d6", Some("any_name.jpg"), Some("jpg")),
-            ("/3,01637037d6/any%20name", "3,01637037d6", Some("any name"), None),
+            (
+                "/3/01637037d6/any_name.jpg",
+                "3,01637037d6",
+                Some("any_name.jpg"),
+                Some("jpg"),
+            ),
+            (
+                "/3,01637037d6/any%20name",
+                "3,01637037d6",
+                Some("any name"),
+                None,
+            ),
             ("/3,01637037d6_1.tar.gz", "", None, None),
             ("/3,01637037d6_2.gz", "3,03637037d6", None, Some("gz")),
             ("/3/01637037d6_1/x", "3,02637037d6", Some("x"), None),
@@ -144,7 +177,11 @@ mod tests {
             match Target::parse(path) {
                 Ok(t) => {
                     assert_eq!(t.fid.to_string(), fid, "{path}");
-                    assert_eq!((t.name.as_deref(), t.extension.as_deref()), (name, extension), "{path}");
+                    assert_eq!(
+                        (t.name.as_deref(), t.extension.as_deref()),
+                        (name, extension),
+                        "{path}"
+                    );
                 }
                 Err(e) => assert_eq!(fid, "", "{path}: {e:?}"),
             }

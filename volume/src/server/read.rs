@@ -48,30 +48,59 @@ impl Representation {
         let plain = format!("{:08x}", info.crc32c);
         let modified = info.name.modified.unwrap_or(info.appended);
         let Some(gzip_size) = info.gzip_size else {
-            return Self { encoding: Encoding::Identity, size: info.size, etag: plain, other: None, modified };
+            return Self {
+                encoding: Encoding::Identity,
+                size: info.size,
+                etag: plain,
+                other: None,
+                modified,
+            };
         };
         let zipped = format!("{plain}-gzip");
         if !ranged && accepts_gzip(headers) {
             let (etag, other) = (zipped, Some(plain));
-            return Self { encoding: Encoding::Gzip, size: gzip_size, etag, other, modified };
+            return Self {
+                encoding: Encoding::Gzip,
+                size: gzip_size,
+                etag,
+                other,
+                modified,
+            };
         }
         let (etag, other) = (plain, Some(zipped));
-        Self { encoding: Encoding::Identity, size: info.size, etag, other, modified }
+        Self {
+            encoding: Encoding::Identity,
+            size: info.size,
+            etag,
+            other,
+            modified,
+        }
     }
 }
 
 impl NativeVolume {
-    pub(super) async fn read(&self, req: &HttpRequest, head: bool) -> Result<HttpResponse, Refusal> {
+    pub(super) async fn read(
+        &self,
+        req: &HttpRequest,
+        head: bool,
+    ) -> Result<HttpResponse, Refusal> {
         let target = Target::parse(req.uri().path())?;
         let query = Query::of(req.uri())?;
         let failed = |e| Refusal::volume(&e, Op::Read);
-        let reader = self.api.open_needle(target.fid, None, VolumeOwner::Native).await.map_err(failed)?;
+        let reader = self
+            .api
+            .open_needle(target.fid, None, VolumeOwner::Native)
+            .await
+            .map_err(failed)?;
         if reader.info().manifest && !query.off("cm") {
             let reason = "this file is a chunk manifest, which is not assembled yet; ask with cm=false for its JSON";
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, reason));
         }
         let headers = req.headers();
-        let wanted = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).filter(|_| !head);
+        let wanted = headers
+            .get(header::RANGE)
+            .and_then(|v| v.to_str().ok())
+            .filter(|_| !head);
         let ranged = wanted.is_some_and(|r| range::parse(r).is_some());
         let form = Representation::choose(reader.info(), headers, ranged);
         match verdict(headers, &form) {
@@ -79,7 +108,9 @@ impl NativeVolume {
             Verdict::NotModified => return Ok(bodiless(StatusCode::NOT_MODIFIED, &form)),
             Verdict::Failed => return Ok(bodiless(StatusCode::PRECONDITION_FAILED, &form)),
         }
-        let if_range = headers.get(header::IF_RANGE).map(|v| v.to_str().unwrap_or("unreadable"));
+        let if_range = headers
+            .get(header::IF_RANGE)
+            .map(|v| v.to_str().unwrap_or("unreadable"));
         let holds = conditional::if_range_holds(if_range, &form.etag, form.modified);
         let ranges = range::decide(wanted.filter(|_| holds), form.size);
         if ranges == Ranges::Unsatisfiable {
@@ -99,7 +130,9 @@ impl NativeVolume {
                 .acquire(usize::try_from(length).unwrap_or(usize::MAX).min(pieces))
                 .await
                 .map_err(|_| Refusal::busy())?;
-            stream::body(reader, form.encoding, segments, permit).await.map_err(failed)?
+            stream::body(reader, form.encoding, segments, permit)
+                .await
+                .map_err(failed)?
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -119,20 +152,30 @@ async fn content_type(reader: &dyn NeedleReader, target: &Target) -> Result<Stri
     if extension.and_then(name::type_of).is_some() {
         return Ok(known);
     }
-    let sniffed = info.size.min(u64::try_from(name::SNIFF_BYTES).unwrap_or(512));
-    let first = reader.read(Encoding::Identity, 0, sniffed).await.map_err(|e| Refusal::volume(&e, Op::Read))?;
+    let sniffed = info
+        .size
+        .min(u64::try_from(name::SNIFF_BYTES).unwrap_or(512));
+    let first = reader
+        .read(Encoding::Identity, 0, sniffed)
+        .await
+        .map_err(|e| Refusal::volume(&e, Op::Read))?;
     Ok(name::sniff(&first).to_owned())
 }
 
 fn extension<'a>(info: &'a NeedleInfo, target: &'a Target) -> Option<&'a str> {
-    target.extension.as_deref().or_else(|| name::split_extension(&info.name.name).1)
+    target
+        .extension
+        .as_deref()
+        .or_else(|| name::split_extension(&info.name.name).1)
 }
 
 /// A header that may come in several lines, as one list.
 fn list(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
     let first = lines.next()?;
-    Some(lines.fold(Cow::Borrowed(first), |all, line| Cow::Owned(format!("{all}, {line}"))))
+    Some(lines.fold(Cow::Borrowed(first), |all, line| {
+        Cow::Owned(format!("{all}, {line}"))
+    }))
 }
 
 fn verdict(headers: &HeaderMap, form: &Representation) -> Verdict {
@@ -155,7 +198,9 @@ fn verdict(headers: &HeaderMap, form: &Representation) -> Verdict {
 
 /// Whether `Accept-Encoding` prefers gzip to identity, or likes both the same (RFC 9110 §12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let Some(all) = list(headers, header::ACCEPT_ENCODING) else { return false };
+    let Some(all) = list(headers, header::ACCEPT_ENCODING) else {
+        return false;
+    };
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for item in all.split(',') {
         let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
@@ -173,7 +218,9 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// Thousandths; a weight that cannot be read counts as 0.
 fn quality(parameters: &str) -> u16 {
-    let Some((_, value)) = parameters.split_once('=') else { return 1000 };
+    let Some((_, value)) = parameters.split_once('=') else {
+        return 1000;
+    };
     let value = value.split(';').next().unwrap_or(value).trim();
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     let digits = format!("{fraction:0<3}");
@@ -185,7 +232,12 @@ fn quality(parameters: &str) -> u16 {
 }
 
 fn validators(headers: &mut HeaderMap, form: &Representation) -> Result<(), Refusal> {
-    let internal = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a header of the answer cannot be written");
+    let internal = |_| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "a header of the answer cannot be written",
+        )
+    };
     let etag = HeaderValue::from_str(&format!("\"{}\"", form.etag)).map_err(internal)?;
     headers.insert(header::ETAG, etag);
     let modified = HeaderValue::from_str(&form.modified.http_date()).map_err(internal)?;
@@ -209,7 +261,10 @@ fn unsatisfiable(form: &Representation) -> HttpResponse {
     let mut response = Response::new(full("the range is not satisfiable\n"));
     *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{}", form.size)) {
         headers.insert(header::CONTENT_RANGE, value);
     }
@@ -229,21 +284,33 @@ fn headers_of(
     validators(&mut headers, form)?;
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let octets = || HeaderValue::from_static("application/octet-stream");
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(kind).unwrap_or_else(|_| octets()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_str(kind).unwrap_or_else(|_| octets()),
+    );
     if form.encoding == Encoding::Gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    let shown = target.name.as_deref().and_then(name::clean).unwrap_or(&info.name.name);
+    let shown = target
+        .name
+        .as_deref()
+        .and_then(name::clean)
+        .unwrap_or(&info.name.name);
     let attachment = query.on("dl");
     if !shown.is_empty() {
         if let Some(value) = name::disposition(shown, attachment) {
             headers.insert(header::CONTENT_DISPOSITION, value);
         }
     } else if attachment {
-        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+        headers.insert(
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment"),
+        );
     }
     for (parameter, name) in OVERRIDES {
-        let Some(value) = query.get(parameter).filter(|v| !v.is_empty()) else { continue };
+        let Some(value) = query.get(parameter).filter(|v| !v.is_empty()) else {
+            continue;
+        };
         let short = value.len() <= limits::USER_METADATA_BYTES_MAX;
         match HeaderValue::from_str(value) {
             Ok(value) if short => headers.insert(name, value),
@@ -261,14 +328,25 @@ fn plan(
     kind: &str,
     headers: &mut HeaderMap,
 ) -> Result<(StatusCode, Vec<Segment>), Refusal> {
-    let internal = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a header of the answer cannot be written");
+    let internal = |_| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "a header of the answer cannot be written",
+        )
+    };
     let Ranges::Some(wanted) = ranges else {
         return Ok((StatusCode::OK, vec![Segment::Needle(0, form.size)]));
     };
     if let [ByteRange { start, end }] = wanted[..] {
         let value = ByteRange { start, end }.content_range(form.size);
-        headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&value).map_err(internal)?);
-        return Ok((StatusCode::PARTIAL_CONTENT, vec![Segment::Needle(start, end)]));
+        headers.insert(
+            header::CONTENT_RANGE,
+            HeaderValue::from_str(&value).map_err(internal)?,
+        );
+        return Ok((
+            StatusCode::PARTIAL_CONTENT,
+            vec![Segment::Needle(start, end)],
+        ));
     }
     // A MAC that the file's author could not know when writing it.
     let boundary = format!("{:032x}", u128::from_le_bytes(info.commit));
@@ -276,13 +354,19 @@ fn plan(
     for (i, part) in wanted.iter().enumerate() {
         let lead = if i == 0 { "" } else { "\r\n" };
         let range = part.content_range(form.size);
-        let text = format!("{lead}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n");
+        let text =
+            format!("{lead}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n");
         segments.push(Segment::Text(Bytes::from(text)));
         segments.push(Segment::Needle(part.start, part.end));
     }
-    segments.push(Segment::Text(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
+    segments.push(Segment::Text(Bytes::from(format!(
+        "\r\n--{boundary}--\r\n"
+    ))));
     let value = format!("multipart/byteranges; boundary={boundary}");
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&value).map_err(internal)?);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_str(&value).map_err(internal)?,
+    );
     Ok((StatusCode::PARTIAL_CONTENT, segments))
 }
 

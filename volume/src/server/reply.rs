@@ -24,7 +24,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into() }
+        Self {
+            status,
+            reason: reason.into(),
+        }
     }
 
     pub(super) fn bad(reason: impl Into<String>) -> Self {
@@ -32,7 +35,10 @@ impl Refusal {
     }
 
     pub(super) fn busy() -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many bytes are in flight; try again")
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many bytes are in flight; try again",
+        )
     }
 
     /// Logs what is not the client's fault.
@@ -42,7 +48,9 @@ impl Refusal {
             tracing::warn!(error = %e, ?op, "a native request failed");
         }
         let reason = match (e, op) {
-            (VolumeError::WrongCookie(_), Op::Delete) => "File Random Cookie does not match.".to_owned(),
+            (VolumeError::WrongCookie(_), Op::Delete) => {
+                "File Random Cookie does not match.".to_owned()
+            }
             _ => e.to_string(),
         };
         Self { status, reason }
@@ -59,7 +67,9 @@ impl Refusal {
     pub(super) fn bare(&self) -> HttpResponse {
         let told = matches!(
             self.status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::NOT_IMPLEMENTED | StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::NOT_IMPLEMENTED
+                | StatusCode::SERVICE_UNAVAILABLE
         );
         if told {
             return self.json(false);
@@ -70,9 +80,14 @@ impl Refusal {
     }
 
     fn advise(&self, response: &mut HttpResponse) {
-        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        let later = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
         if later.contains(&self.status) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
     }
 }
@@ -83,11 +98,16 @@ fn volume_status(e: &VolumeError, op: Op) -> StatusCode {
     match (e, op) {
         (VolumeError::NoVolume(_) | VolumeError::NotFound(_), Op::Read | Op::Delete)
         | (VolumeError::WrongCookie(_), Op::Read) => StatusCode::NOT_FOUND,
-        (VolumeError::WrongCookie(_), Op::Delete) | (VolumeError::TooLarge { .. }, _) => StatusCode::BAD_REQUEST,
+        (VolumeError::WrongCookie(_), Op::Delete) | (VolumeError::TooLarge { .. }, _) => {
+            StatusCode::BAD_REQUEST
+        }
         (VolumeError::Exists(_), _) => StatusCode::CONFLICT,
         (VolumeError::Full { .. }, _) => StatusCode::INSUFFICIENT_STORAGE,
         (VolumeError::Stopping, _) => StatusCode::SERVICE_UNAVAILABLE,
-        (VolumeError::NoVolume(_) | VolumeError::NotFound(_) | VolumeError::WrongCookie(_), Op::Write)
+        (
+            VolumeError::NoVolume(_) | VolumeError::NotFound(_) | VolumeError::WrongCookie(_),
+            Op::Write,
+        )
         | (
             VolumeError::Mismatch(_)
             | VolumeError::Damaged { .. }
@@ -103,11 +123,14 @@ fn volume_status(e: &VolumeError, op: Op) -> StatusCode {
 impl From<CollectError> for Refusal {
     fn from(e: CollectError) -> Self {
         match e {
-            CollectError::TooLarge { limit } => Self::bad(format!("file over the limited {limit} bytes")),
-            CollectError::Busy(_) => Self::busy(),
-            CollectError::Body(RequestBodyError::Stalled) => {
-                Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+            CollectError::TooLarge { limit } => {
+                Self::bad(format!("file over the limited {limit} bytes"))
             }
+            CollectError::Busy(_) => Self::busy(),
+            CollectError::Body(RequestBodyError::Stalled) => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            ),
             CollectError::Body(e @ RequestBodyError::Broken(_)) => Self::bad(e.to_string()),
         }
     }
@@ -115,11 +138,18 @@ impl From<CollectError> for Refusal {
 
 /// A JSON answer; `pretty` indents by two blanks.
 pub(super) fn json(status: StatusCode, value: &impl Serialize, pretty: bool) -> HttpResponse {
-    let text = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
+    let text = if pretty {
+        serde_json::to_vec_pretty(value)
+    } else {
+        serde_json::to_vec(value)
+    };
     let mut response = Response::new(full(text.unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }

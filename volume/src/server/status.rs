@@ -12,7 +12,10 @@ fn percent(part: u64, all: u64) -> u64 {
 /// The document of `/status`.
 pub(super) fn document(dir: &str, report: &NodeReport) -> Value {
     let used = report.disk_total.saturating_sub(report.disk_free);
-    let kind = report.volumes.first().map_or("hdd", |v| v.disk_type.as_str());
+    let kind = report
+        .volumes
+        .first()
+        .map_or("hdd", |v| v.disk_type.as_str());
     json!({
         "Version": concat!("HaloFS ", env!("CARGO_PKG_VERSION")),
         "DiskStatuses": [{
@@ -74,5 +77,7 @@ pub(super) fn page(report: &NodeReport) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

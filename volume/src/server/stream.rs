@@ -46,7 +46,8 @@ fn pieces(segments: Vec<Segment>) -> impl Iterator<Item = Segment> + Send {
             Segment::Needle(start, end) => (None, start, end),
         };
         let cuts = (start..end).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX));
-        text.into_iter().chain(cuts.map(move |at| Segment::Needle(at, end.min(at.saturating_add(PIECE)))))
+        text.into_iter()
+            .chain(cuts.map(move |at| Segment::Needle(at, end.min(at.saturating_add(PIECE)))))
     })
 }
 
@@ -72,7 +73,10 @@ pub(super) async fn body(
         && end - start <= PIECE
     {
         let bytes = reader.read(encoding, start, end).await?;
-        return Ok(HttpBody::new(Held { bytes: Some(bytes), _permit: permit }));
+        return Ok(HttpBody::new(Held {
+            bytes: Some(bytes),
+            _permit: permit,
+        }));
     }
     let reader: Arc<dyn NeedleReader> = Arc::from(reader);
     let mut first = Vec::new();
@@ -109,7 +113,12 @@ impl Body for Held {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(self.bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+        Poll::Ready(
+            self.bytes
+                .take()
+                .filter(|b| !b.is_empty())
+                .map(|b| Ok(Frame::data(b))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,7 +138,12 @@ mod tests {
     #[test]
     fn segments_are_cut_into_pieces() {
         let text = || Segment::Text(Bytes::from_static(b"--b"));
-        let all = vec![text(), Segment::Needle(5, 5 + 2 * PIECE + 1), text(), Segment::Needle(0, 1)];
+        let all = vec![
+            text(),
+            Segment::Needle(5, 5 + 2 * PIECE + 1),
+            text(),
+            Segment::Needle(0, 1),
+        ];
         assert_eq!(length(&all), 6 + 2 * PIECE + 2);
         let cut: Vec<Segment> = pieces(all.clone()).collect();
         assert_eq!(cut.len(), 6);

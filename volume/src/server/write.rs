@@ -12,10 +12,14 @@ use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use halofs_client::pieces::Pieces;
 use halofs_client::volume::{NeedleName, PutNeedle, Stored};
-use halofs_runtime::admission::{Admission, Permit};
-use halofs_runtime::http::{CollectError, HttpRequest, HttpResponse, collect, empty};
+use halofs_runtime::admission::Admission;
+use halofs_runtime::http::{
+    CollectError, HttpRequest, HttpResponse, admission_step, collect, empty,
+};
 use halofs_types::Timestamp;
-use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+};
 use http::{Method, Response, StatusCode};
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -86,11 +90,18 @@ impl NativeVolume {
         let wishes = Wishes::parse(query, req.headers())?;
         let mut upload = self.receive(req).await?;
         let limit = self.config.file_bytes_max;
-        match upload.encoding.as_deref().map(|e| e.trim().to_ascii_lowercase()).as_deref() {
+        match upload
+            .encoding
+            .as_deref()
+            .map(|e| e.trim().to_ascii_lowercase())
+            .as_deref()
+        {
             None | Some("" | "identity") => {}
             Some("gzip" | "x-gzip") => upload = inflate(upload, limit, &self.admission).await?,
             Some(other) => {
-                let reason = format!("Content-Encoding {other:?} is not understood; send gzip or the plain bytes");
+                let reason = format!(
+                    "Content-Encoding {other:?} is not understood; send gzip or the plain bytes"
+                );
                 return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
             }
         }
@@ -101,7 +112,12 @@ impl NativeVolume {
         if wishes.manifest {
             check_manifest(&upload)?;
         }
-        let Described { name, shown, mime, compress } = describe(&upload, &target, wishes.pairs, wishes.modified);
+        let Described {
+            name,
+            shown,
+            mime,
+            compress,
+        } = describe(&upload, &target, wishes.pairs, wishes.modified);
         let put = PutNeedle {
             fid: target.fid,
             body: upload.pieces.into_iter().collect::<Pieces>(),
@@ -110,7 +126,11 @@ impl NativeVolume {
             compress,
             manifest: wishes.manifest,
         };
-        let stored = self.api.put_needle(put).await.map_err(|e| Refusal::volume(&e, Op::Write))?;
+        let stored = self
+            .api
+            .put_needle(put)
+            .await
+            .map_err(|e| Refusal::volume(&e, Op::Write))?;
         drop(upload.permits);
         Ok(answer(&stored, shown, mime, md5, wishes.pretty))
     }
@@ -118,7 +138,9 @@ impl NativeVolume {
     async fn receive(&self, req: HttpRequest) -> Result<Upload, Refusal> {
         let (head, body) = req.into_parts();
         let text = |name: HeaderName| {
-            head.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            head.headers
+                .get(name)
+                .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
         };
         let limit = self.config.file_bytes_max;
         let kind = text(CONTENT_TYPE).unwrap_or_default();
@@ -157,28 +179,57 @@ fn describe(
     modified: Option<Timestamp>,
 ) -> Described {
     let sent = upload.name.as_deref().and_then(name::clean);
-    let shown = sent.or_else(|| name::clean(&target.last)).unwrap_or_default().to_owned();
+    let shown = sent
+        .or_else(|| name::clean(&target.last))
+        .unwrap_or_default()
+        .to_owned();
     // The fid itself says nothing that the URL does not say: it is shown, but not stored.
     let bare = sent.is_none() && target.name.is_none() && target.extension.is_none();
     let stored = if bare { String::new() } else { shown.clone() };
     // What curl calls every body says nothing about it.
     let form_type = upload.mime.starts_with("application/x-www-form-urlencoded");
-    let mime = if form_type { String::new() } else { name::mime_to_store(&upload.mime, &stored) };
+    let mime = if form_type {
+        String::new()
+    } else {
+        name::mime_to_store(&upload.mime, &stored)
+    };
     let given = if form_type { "" } else { upload.mime.as_str() };
     let first = upload.pieces.front().map_or(&b""[..], |p| p.as_ref());
     let compress = name::compressible(given, name::split_extension(&stored).1, first);
-    let name = NeedleName { name: stored, mime: mime.clone(), pairs, modified };
-    Described { name, shown, mime, compress }
+    let name = NeedleName {
+        name: stored,
+        mime: mime.clone(),
+        pairs,
+        modified,
+    };
+    Described {
+        name,
+        shown,
+        mime,
+        compress,
+    }
 }
 
-fn answer(stored: &Stored, name: String, mime: String, md5: Option<String>, pretty: bool) -> HttpResponse {
+fn answer(
+    stored: &Stored,
+    name: String,
+    mime: String,
+    md5: Option<String>,
+    pretty: bool,
+) -> HttpResponse {
     let etag = format!("{:08x}", stored.crc32c);
     let mut response = if stored.unchanged {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     } else {
-        let body = Uploaded { name, size: stored.size, e_tag: etag.clone(), mime, content_md5: md5.clone() };
+        let body = Uploaded {
+            name,
+            size: stored.size,
+            e_tag: etag.clone(),
+            mime,
+            content_md5: md5.clone(),
+        };
         reply::json(StatusCode::CREATED, &body, pretty)
     };
     let headers = response.headers_mut();
@@ -206,7 +257,11 @@ async fn heavy<T: Send + 'static>(
 
 async fn check_md5(sent: &str, upload: &Upload) -> Result<String, Refusal> {
     let want = BASE64.decode(sent.trim()).ok().filter(|d| d.len() == 16);
-    let want = want.ok_or_else(|| Refusal::bad(format!("Content-MD5 {sent:?} is not the base64 of 16 bytes")))?;
+    let want = want.ok_or_else(|| {
+        Refusal::bad(format!(
+            "Content-MD5 {sent:?} is not the base64 of 16 bytes"
+        ))
+    })?;
     let pieces = upload.pieces.clone();
     heavy(upload.len, move || {
         let mut hash = Md5::new();
@@ -217,7 +272,9 @@ async fn check_md5(sent: &str, upload: &Upload) -> Result<String, Refusal> {
             Ok(got_text)
         } else {
             let sent = BASE64.encode(&want);
-            Err(Refusal::bad(format!("Content-MD5 did not match: received {sent}, computed {got_text}")))
+            Err(Refusal::bad(format!(
+                "Content-MD5 did not match: received {sent}, computed {got_text}"
+            )))
         }
     })
     .await
@@ -225,9 +282,12 @@ async fn check_md5(sent: &str, upload: &Upload) -> Result<String, Refusal> {
 
 fn check_manifest(upload: &Upload) -> Result<(), Refusal> {
     let all: Vec<u8> = upload.pieces.iter().flatten().copied().collect();
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&all).map_err(|e| Refusal::bad(format!("the chunk manifest is not JSON: {e}")))?;
-    if manifest.get("chunks").is_some_and(serde_json::Value::is_array) {
+    let manifest: serde_json::Value = serde_json::from_slice(&all)
+        .map_err(|e| Refusal::bad(format!("the chunk manifest is not JSON: {e}")))?;
+    if manifest
+        .get("chunks")
+        .is_some_and(serde_json::Value::is_array)
+    {
         Ok(())
     } else {
         Err(Refusal::bad("the chunk manifest has no list of chunks"))
@@ -267,12 +327,24 @@ impl std::io::BufRead for PieceReader {
 
 /// Replaces a gzip body by its plain bytes, which are counted before they are made.
 async fn inflate(upload: Upload, limit: u64, admission: &Admission) -> Result<Upload, Refusal> {
-    let Upload { pieces, mut permits, name, mime, encoding, md5, .. } = upload;
+    let Upload {
+        pieces,
+        mut permits,
+        name,
+        mime,
+        encoding,
+        md5,
+        len: sent,
+    } = upload;
+    let mut granted = usize::try_from(sent).unwrap_or(usize::MAX);
     let mut reader = MultiGzDecoder::new(PieceReader(pieces));
     let mut out = VecDeque::new();
     let mut len = 0;
     loop {
-        let permit: Permit = admission.acquire(INFLATE_STEP).await.map_err(CollectError::from)?;
+        // The compressed pieces go as they are read, but their permits stay: count on from those.
+        let want = granted.saturating_add(INFLATE_STEP);
+        let more = admission_step(admission, &mut granted, want).await;
+        permits.extend(more.map_err(CollectError::from)?);
         let (back, piece) = heavy(u64::MAX, move || {
             let mut piece = Vec::new();
             let step = u64::try_from(INFLATE_STEP).unwrap_or(u64::MAX);
@@ -283,7 +355,6 @@ async fn inflate(upload: Upload, limit: u64, admission: &Admission) -> Result<Up
         .await?;
         reader = back;
         let last = piece.len() < INFLATE_STEP;
-        permits.push(permit);
         len += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         if len > limit {
             return Err(CollectError::TooLarge { limit }.into());
@@ -293,5 +364,13 @@ async fn inflate(upload: Upload, limit: u64, admission: &Admission) -> Result<Up
             break;
         }
     }
-    Ok(Upload { pieces: out, len, permits, name, mime, encoding, md5 })
+    Ok(Upload {
+        pieces: out,
+        len,
+        permits,
+        name,
+        mime,
+        encoding,
+        md5,
+    })
 }

@@ -265,11 +265,10 @@ pub async fn collect(
         if out.len > limit {
             return Err(CollectError::TooLarge { limit });
         }
-        if let Some(admission) = admission
-            && usize::try_from(out.len).unwrap_or(usize::MAX) > granted
-        {
-            out.permits.push(admission.acquire(ADMISSION_STEP).await?);
-            granted = granted.saturating_add(ADMISSION_STEP);
+        if let Some(admission) = admission {
+            let len = usize::try_from(out.len).unwrap_or(usize::MAX);
+            out.permits
+                .extend(step(admission, &mut granted, len).await?);
         }
         keep(&mut out.pieces, &mut tail, piece, declared);
     }
@@ -277,6 +276,23 @@ pub async fn collect(
         out.pieces.push_back(tail.freeze());
     }
     Ok(out)
+}
+
+/// Asks for one more step when `len` bytes are more than what is granted. A body that holds the whole budget goes on: it
+/// cannot wait for itself.
+pub async fn step(
+    admission: &Admission,
+    granted: &mut usize,
+    len: usize,
+) -> Result<Option<Permit>, Busy> {
+    let left = admission.total().saturating_sub(*granted);
+    if len <= *granted || left == 0 {
+        return Ok(None);
+    }
+    let want = left.min(ADMISSION_STEP.max(len - *granted));
+    let permit = admission.acquire(want).await?;
+    *granted = granted.saturating_add(want);
+    Ok(Some(permit))
 }
 
 /// Appends a piece as it is when it is large or the whole of the body, else into the block at the tail.
@@ -331,6 +347,17 @@ mod tests {
         assert_eq!(sum, 100_000 + PIECE_MIN);
         let all: Vec<u8> = pieces.iter().flatten().copied().collect();
         assert!((0..100_000u32).all(|i| all[i as usize] == i.to_le_bytes()[0]));
+    }
+
+    #[tokio::test]
+    async fn a_body_larger_than_the_budget_takes_all_of_it() {
+        let budget = Admission::new(3 << 20, Duration::ZERO);
+        let mut granted = 0;
+        let mut permits = Vec::new();
+        for len in [1, 1 << 20, (1 << 20) + 1, 3 << 20, 100 << 20] {
+            permits.extend(step(&budget, &mut granted, len).await.unwrap());
+        }
+        assert_eq!((granted, permits.len(), budget.free()), (3 << 20, 3, 0));
     }
 
     #[tokio::test]
