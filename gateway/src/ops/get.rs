@@ -4,7 +4,7 @@ use halofs_client::filer::Found;
 use halofs_client::reader::Content;
 use halofs_client::{DataError, VolumeError};
 use halofs_runtime::admission::Permit;
-use halofs_types::conditional::{Conditions, Verdict, evaluate_read};
+use halofs_types::conditional::{Conditions, Verdict, evaluate_read, if_range_holds};
 use halofs_types::object::{Bucket, Object, PartInfo};
 use halofs_types::range::{ByteRange, RangeSpec};
 
@@ -25,6 +25,17 @@ pub(crate) enum Wish {
     Range(RangeSpec),
     /// `partNumber`.
     Part(u32),
+}
+
+/// What is asked of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// The four conditions.
+    pub(crate) conditions: Conditions<'a>,
+    /// `If-Range`: where it does not hold, a range is not one.
+    pub(crate) if_range: Option<&'a str>,
+    /// Which bytes.
+    pub(crate) wish: Wish,
 }
 
 /// What a read found.
@@ -65,11 +76,10 @@ pub(crate) async fn head(
     gw: &Gateway,
     bucket: &str,
     key: &str,
-    conditions: Conditions<'_>,
-    wish: Wish,
+    ask: Ask<'_>,
 ) -> Result<Outcome<Got>, GatewayError> {
     let (_, found) = lookup(gw, bucket, key).await?;
-    decide(found.object, conditions, wish)
+    decide(found.object, ask)
 }
 
 /// A read with its first bytes. A chunk that is gone means that the object was replaced after its row was read: the
@@ -78,8 +88,7 @@ pub(crate) async fn get(
     gw: &Gateway,
     bucket: &str,
     key: &str,
-    conditions: Conditions<'_>,
-    wish: Wish,
+    ask: Ask<'_>,
 ) -> Result<Outcome<(Got, Option<Content>, Option<Permit>)>, GatewayError> {
     let mut seen = None;
     let mut left = LOOKUPS;
@@ -87,7 +96,7 @@ pub(crate) async fn get(
         left -= 1;
         let (_, found) = lookup(gw, bucket, key).await?;
         let revision = found.revision;
-        let got = match decide(found.object, conditions, wish)? {
+        let got = match decide(found.object, ask)? {
             Outcome::NotModified(object) => return Ok(Outcome::NotModified(object)),
             Outcome::Found(got) => got,
         };
@@ -118,16 +127,18 @@ fn is_gone(error: &DataError) -> bool {
     )
 }
 
-fn decide(
-    object: Object,
-    conditions: Conditions<'_>,
-    wish: Wish,
-) -> Result<Outcome<Got>, GatewayError> {
-    match evaluate_read(conditions, &object.etag, object.modified) {
+fn decide(object: Object, ask: Ask<'_>) -> Result<Outcome<Got>, GatewayError> {
+    match evaluate_read(ask.conditions, &object.etag, object.modified) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Ok(Outcome::NotModified(Box::new(object))),
         Verdict::Failed => return Err(Code::PreconditionFailed.into()),
     }
+    let wish = match ask.wish {
+        Wish::Range(_) if !if_range_holds(ask.if_range, &object.etag, object.modified) => {
+            Wish::Whole
+        }
+        wish => wish,
+    };
     resolve(object, wish).map(Outcome::Found)
 }
 
@@ -161,21 +172,24 @@ fn resolve(object: Object, wish: Wish) -> Result<Got, GatewayError> {
                 part: None,
             })
         }
+        // Parts are counted from 1 in their order, whatever numbers the upload used.
         Wish::Part(number) => {
-            let mut start = 0_u64;
-            for part in &object.parts {
-                let end = start + part.size;
-                if part.number == number {
-                    let part = Some(part.clone());
-                    let range = ByteRange { start, end };
-                    return Ok(Got {
-                        object,
-                        range,
-                        partial: !range.is_empty(),
-                        part,
-                    });
-                }
-                start = end;
+            let at = usize::try_from(number)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(1);
+            let start: u64 = object.parts.iter().take(at).map(|p| p.size).sum();
+            if let Some(part) = object.parts.get(at).cloned() {
+                let range = ByteRange {
+                    start,
+                    end: start + part.size,
+                };
+                let partial = !range.is_empty();
+                return Ok(Got {
+                    object,
+                    range,
+                    partial,
+                    part: Some(part),
+                });
             }
             Err(Code::InvalidPartNumber.into())
         }

@@ -100,11 +100,13 @@ fn parts(object: &Object, after: u32, limit: usize) -> dto::GetObjectAttributesP
             ..Default::default()
         };
     };
-    let mut rest = object.parts.iter().filter(|p| p.number > after);
+    // Numbered as `partNumber` reads them.
+    let skip = usize::try_from(after).unwrap_or(usize::MAX);
+    let mut rest = (1_i32..).zip(&object.parts).skip(skip);
     let page: Vec<_> = rest.by_ref().take(limit.min(limits::PAGE_MAX)).collect();
-    let shown = page.iter().map(|p| {
+    let shown = page.iter().map(|(number, p)| {
         let mut part = dto::ObjectPart {
-            part_number: i32::try_from(p.number).ok(),
+            part_number: Some(*number),
             size: Some(count(p.size)),
             ..Default::default()
         };
@@ -117,7 +119,7 @@ fn parts(object: &Object, after: u32, limit: usize) -> dto::GetObjectAttributesP
         parts: Some(shown.collect()),
         is_truncated: Some(rest.next().is_some()),
         max_parts: i32::try_from(limit).ok(),
-        next_part_number_marker: page.last().and_then(|p| i32::try_from(p.number).ok()),
+        next_part_number_marker: page.last().map(|(number, _)| *number),
         part_number_marker: i32::try_from(after).ok(),
         total_parts_count: total,
     }

@@ -130,7 +130,7 @@ async fn an_upload_of_parts_becomes_one_object_and_a_repeat_says_the_same() {
     let whole = [first.clone(), last.clone()].concat();
     assert!(rig.bytes("k").await == whole);
     let mut second = get_input("k");
-    second.part_number = Some(5);
+    second.part_number = Some(2);
     second.checksum_mode = Some(dto::ChecksumMode::from_static("ENABLED"));
     let (got, back) = rig.get(second).await.unwrap();
     assert_eq!((back, got.parts_count), (last.clone(), Some(2)));

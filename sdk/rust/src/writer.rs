@@ -30,7 +30,7 @@ const HASH_BATCH_BYTES: usize = 1 << 20;
 /// Chunks of one writer that are being stored at a time.
 const PUTS_IN_FLIGHT: usize = 2;
 /// Chunk bytes of all writers that are being stored at a time; chunks under [`COUNTED_BYTES`] are not counted.
-const PUT_BYTES: usize = 32 << 20;
+const PUT_BYTES: usize = 24 << 20;
 /// See [`PUT_BYTES`].
 const COUNTED_BYTES: usize = 1 << 20;
 /// The unit of [`PUT_BYTES`].
