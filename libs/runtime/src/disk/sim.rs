@@ -5,7 +5,9 @@
 //! covered by a sync of the file, names by a sync of their folder, each on its own, so a file can be there without its
 //! bytes and its bytes without their name. See [`CrashPoint`].
 //!
-//! After a failed sync the bytes can still be read, and no later sync covers them: law 3 of [`super::Disk`].
+//! After a failed sync (law 3 of [`super::Disk`]) some of the bytes are on the platter and some are not, as the dice say,
+//! for good: no later sync covers them. Ordinary reads still show all of them, direct reads show the platter. Every other
+//! handle that was open learns of the failure at its own next sync, once, as on Linux.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{DiskFile, parent};
+use super::{DiskFile, Open, parent};
 use data::{Content, FileData, PAGE};
 
 mod crash;
@@ -117,6 +119,15 @@ struct Logged {
     op: Op,
     /// Number of the log entry that made it durable.
     durable_at: usize,
+    /// What a failed sync made of it.
+    settled: Option<Fate>,
+}
+
+impl Logged {
+    /// What of it is on the platter once it is durable.
+    fn fate(&self) -> Fate {
+        self.settled.unwrap_or(Fate::Kept)
+    }
 }
 
 /// What a sync covers: a file's contents, or a folder's names.
@@ -138,6 +149,10 @@ struct State {
     late: HashMap<Covered, Vec<usize>>,
     syncs: Syncs,
     faults: HashMap<Fault, u64>,
+    /// Failed syncs by file.
+    failures: HashMap<Ino, u64>,
+    /// Decides what a failed sync wrote.
+    luck: u64,
     space: Option<u64>,
     locks: BTreeSet<PathBuf>,
 }
@@ -182,9 +197,19 @@ impl SimDisk {
         self.state.lock().view.digest()
     }
 
+    /// Seeds the dice that decide what a failed sync wrote.
+    pub fn set_luck(&self, seed: u64) {
+        self.state.lock().luck = seed;
+    }
+
     /// Makes the `nth` operation of a kind from now fail with EIO (0 is the next one).
     pub fn fail(&self, what: Fault, nth: u64) {
         self.state.lock().faults.insert(what, nth);
+    }
+
+    /// Bytes that files take.
+    pub fn used(&self) -> u64 {
+        self.state.lock().view.used()
     }
 
     /// Limits the space of the file system. A write that does not fit lands in part and fails with `StorageFull`.
@@ -225,11 +250,12 @@ impl SimDisk {
             .collect()
     }
 
-    fn file(&self, ino: Ino, writable: bool) -> Arc<dyn DiskFile> {
+    fn file(&self, state: &State, ino: Ino, how: Open) -> Arc<dyn DiskFile> {
         Arc::new(face::SimFile {
             state: Arc::clone(&self.state),
             ino,
-            writable,
+            how,
+            known: state.failures.get(&ino).copied().unwrap_or(0).into(),
         })
     }
 }
@@ -360,6 +386,7 @@ impl State {
         self.log.push(Logged {
             op,
             durable_at: NEVER,
+            settled: None,
         });
         for c in covered {
             self.unsynced.entry(c.clone()).or_default().push(n);
@@ -368,8 +395,10 @@ impl State {
 
     fn sync(&mut self, covered: &Covered, fault: Fault) -> io::Result<()> {
         let mut pending = self.unsynced.remove(covered).unwrap_or_default();
-        // On failure the list is forgotten: these operations stay un-synced for ever.
-        self.trip(fault)?;
+        if let Err(e) = self.trip(fault) {
+            self.settle(covered, &pending);
+            return Err(e);
+        }
         if let Covered::File(_) = covered {
             pending = match self.syncs {
                 Syncs::Honest => pending,
@@ -390,11 +419,50 @@ impl State {
         for p in pending {
             self.log[p].durable_at = n;
         }
+        self.mark_sync();
+        Ok(())
+    }
+
+    fn mark_sync(&mut self) {
         self.log.push(Logged {
             op: Op::Sync,
-            durable_at: n,
+            durable_at: self.log.len(),
+            settled: None,
         });
-        Ok(())
+    }
+
+    /// A sync failed: what it should have covered meets its fate now.
+    fn settle(&mut self, covered: &Covered, pending: &[usize]) {
+        let n = self.log.len();
+        let mut dice = Dice::new(self.luck ^ n as u64);
+        for p in pending {
+            let logged = &mut self.log[*p];
+            logged.settled = Some(crash::throw(&logged.op, &mut dice).without_garbage());
+            logged.durable_at = n;
+        }
+        self.mark_sync();
+        if let Covered::File(ino) = covered {
+            *self.failures.entry(*ino).or_default() += 1;
+        }
+    }
+
+    /// What is on the platter of a file, once everything that can be written back is.
+    fn platter(&self, ino: Ino) -> FileData {
+        if !self.failures.contains_key(&ino) {
+            return self.view.files[ino].clone();
+        }
+        let mut tree = Tree::default();
+        *tree.file_mut(ino) = self.base.files.get(ino).cloned().unwrap_or_default();
+        for logged in &self.log {
+            let touches = match &logged.op {
+                Op::Write { ino: i, .. } | Op::SetLen { ino: i, .. } => *i == ino,
+                _ => false,
+            };
+            if touches {
+                crash::apply_fate(&mut tree, &logged.op, logged.fate());
+            }
+        }
+        tree.file_mut(ino).clone()
     }
 
     fn folder_of(&self, path: &Path) -> io::Result<Covered> {

@@ -25,11 +25,29 @@ pub enum Fate {
         /// Which.
         seed: u64,
     },
+    /// All of a write landed but the `n`th of the units of `unit` bytes that it touches.
+    Without {
+        /// 512 or 4096.
+        unit: usize,
+        /// Which.
+        n: u64,
+    },
     /// The file has its new length and none of the bytes.
     LengthOnly,
     /// Every unit of 512 bytes landed or holds bytes of something else, as drawn from the seed; only beyond the old
     /// end of the file, where a file system may expose a block's former content.
     Garbage(u64),
+}
+
+impl Fate {
+    /// The same, for file systems that never show a block's former content.
+    #[must_use]
+    pub fn without_garbage(self) -> Self {
+        match self {
+            Self::Garbage(seed) => Self::Units { unit: SECTOR, seed },
+            other => other,
+        }
+    }
 }
 
 /// SplitMix64: repeatable dice.
@@ -67,7 +85,8 @@ pub struct CrashPoint {
 
 struct Rest {
     op: Op,
-    open: bool,
+    /// `None`: open.
+    fate: Option<Fate>,
 }
 
 impl CrashPoint {
@@ -89,7 +108,7 @@ impl CrashPoint {
             let durable = logged.durable_at < at;
             let dirty = ino.map_or(dirty_names, |i| dirty_files.contains(&i));
             if durable && !dirty {
-                base.apply(&logged.op);
+                apply_fate(&mut base, &logged.op, logged.fate());
                 continue;
             }
             if !durable {
@@ -103,7 +122,7 @@ impl CrashPoint {
             }
             rest.push(Rest {
                 op: logged.op.clone(),
-                open: !durable,
+                fate: durable.then(|| logged.fate()),
             });
         }
         Self { base, rest, open }
@@ -119,11 +138,8 @@ impl CrashPoint {
         let mut tree = self.base.clone();
         let mut fates = fates.iter();
         for rest in &self.rest {
-            if rest.open {
-                apply_fate(&mut tree, &rest.op, *fates.next().unwrap_or(&Fate::Lost));
-            } else {
-                tree.apply(&rest.op);
-            }
+            let fate = rest.fate.or_else(|| fates.next().copied());
+            apply_fate(&mut tree, &rest.op, fate.unwrap_or(Fate::Lost));
         }
         SimDisk::from_tree(tree)
     }
@@ -154,13 +170,17 @@ impl CrashPoint {
 
     /// Fates by chance.
     pub fn throw(&self, dice: &mut Dice) -> Vec<Fate> {
-        let open = self.rest.iter().filter(|r| r.open);
-        open.map(|r| match &r.op {
-            Op::Write { content, .. } => throw_write(content, dice),
-            _ if dice.below(2) == 0 => Fate::Kept,
-            _ => Fate::Lost,
-        })
-        .collect()
+        let open = self.rest.iter().filter(|r| r.fate.is_none());
+        open.map(|r| throw(&r.op, dice)).collect()
+    }
+}
+
+/// The fate of an operation, by chance.
+pub(super) fn throw(op: &Op, dice: &mut Dice) -> Fate {
+    match op {
+        Op::Write { content, .. } => throw_write(content, dice),
+        _ if dice.below(2) == 0 => Fate::Kept,
+        _ => Fate::Lost,
     }
 }
 
@@ -183,7 +203,7 @@ fn throw_write(content: &Content, dice: &mut Dice) -> Fate {
     }
 }
 
-fn apply_fate(tree: &mut Tree, op: &Op, fate: Fate) {
+pub(super) fn apply_fate(tree: &mut Tree, op: &Op, fate: Fate) {
     let (ino, at, content) = match (op, fate) {
         (_, Fate::Lost) => return,
         (_, Fate::Kept) => return tree.apply(op),
@@ -201,6 +221,14 @@ fn apply_fate(tree: &mut Tree, op: &Op, fate: Fate) {
             let mut dice = Dice::new(seed);
             for (from, to) in units(at, content.len(), unit) {
                 if dice.below(2) == 0 {
+                    content.write_part(file, at, from, to);
+                }
+            }
+            file.grow(end);
+        }
+        Fate::Without { unit, n } => {
+            for (i, (from, to)) in units(at, content.len(), unit).into_iter().enumerate() {
+                if i as u64 != n {
                     content.write_part(file, at, from, to);
                 }
             }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,12 +13,14 @@ use super::{Covered, Fault, Ino, Node, Op, SimDisk, State, UNLIMITED};
 pub(super) struct SimFile {
     pub(super) state: Arc<Mutex<State>>,
     pub(super) ino: Ino,
-    pub(super) writable: bool,
+    pub(super) how: Open,
+    /// Failed syncs that this handle knows of.
+    pub(super) known: AtomicU64,
 }
 
 impl SimFile {
     fn must_write(&self) -> io::Result<()> {
-        if self.writable {
+        if matches!(self.how, Open::CreateNew | Open::ReadWrite) {
             Ok(())
         } else {
             Err(io::ErrorKind::PermissionDenied.into())
@@ -29,6 +32,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let mut s = self.state.lock();
         s.trip(Fault::Read)?;
+        if self.how == Open::ReadDirect {
+            return Ok(s.platter(self.ino).read(buf, at));
+        }
         Ok(s.view.files[self.ino].read(buf, at))
     }
 
@@ -42,9 +48,16 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.state
-            .lock()
-            .sync(&Covered::File(self.ino), Fault::Sync)
+        let mut s = self.state.lock();
+        let failures = s.failures.get(&self.ino).copied().unwrap_or(0);
+        if self.known.swap(failures, Ordering::Relaxed) < failures {
+            return Err(super::eio());
+        }
+        let synced = s.sync(&Covered::File(self.ino), Fault::Sync);
+        if synced.is_err() {
+            self.known.store(failures + 1, Ordering::Relaxed);
+        }
+        synced
     }
 
     fn sync_all(&self) -> io::Result<()> {
@@ -87,7 +100,7 @@ impl Disk for SimDisk {
             Open::CreateNew => s.create(path)?,
             Open::Read | Open::ReadWrite | Open::ReadDirect => s.view.file(path)?,
         };
-        Ok(self.file(ino, matches!(how, Open::CreateNew | Open::ReadWrite)))
+        Ok(self.file(&s, ino, how))
     }
 
     fn create_secret(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

@@ -78,19 +78,35 @@ fn replace_is_atomic_at_every_point() {
 
 #[test]
 fn a_failed_sync_is_never_made_good() {
-    let d = with_folder();
-    let f = d.open(path("/v/a"), Open::CreateNew).unwrap();
-    d.sync_dir(path("/v")).unwrap();
-    f.write_at(&[IoSlice::new(b"lost")], 0).unwrap();
-    d.fail(Fault::Sync, 0);
-    assert!(f.sync_data().is_err());
-    assert_eq!(read_all(&d, path("/v/a")).unwrap(), b"lost");
-    f.write_at(&[IoSlice::new(b"kept")], 4).unwrap();
-    f.sync_data().unwrap();
-    assert_eq!(
-        read_all(&d.crash(d.ops()).worst(), path("/v/a")).unwrap(),
-        b"\0\0\0\0kept"
-    );
+    let mut lost = 0;
+    for luck in 0..50 {
+        let d = with_folder();
+        d.set_luck(luck);
+        let f = d.open(path("/v/a"), Open::CreateNew).unwrap();
+        let other = d.open(path("/v/a"), Open::ReadWrite).unwrap();
+        d.sync_dir(path("/v")).unwrap();
+        f.write_at(&[IoSlice::new(b"open")], 0).unwrap();
+        d.fail(Fault::Sync, 0);
+        assert!(f.sync_data().is_err());
+        // The other handle learns of it once; a handle that is opened now does not.
+        assert!(other.sync_data().is_err());
+        other.sync_data().unwrap();
+        d.open(path("/v/a"), Open::ReadWrite)
+            .unwrap()
+            .sync_data()
+            .unwrap();
+        assert_eq!(read_all(&d, path("/v/a")).unwrap(), b"open");
+        f.write_at(&[IoSlice::new(b"kept")], 4).unwrap();
+        f.sync_data().unwrap();
+        let crashed = read_all(&d.crash(d.ops()).worst(), path("/v/a")).unwrap();
+        let direct = d.open(path("/v/a"), Open::ReadDirect).unwrap();
+        let mut platter = [0; 8];
+        assert_eq!(direct.read_at(&mut platter, 0).unwrap(), 8);
+        assert_eq!(crashed, platter);
+        assert_eq!(&crashed[4..], b"kept");
+        lost += usize::from(&crashed[..4] != b"open");
+    }
+    assert!((5..45).contains(&lost), "{lost}");
 }
 
 #[test]
