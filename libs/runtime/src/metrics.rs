@@ -330,7 +330,7 @@ impl Registry {
         let histogram = Arc::new(Histogram::default());
         let read = Arc::clone(&histogram);
         self.register(Arc::new(move |out: &mut Exposition| {
-            read.render(out, name, help, &[])
+            read.render(out, name, help, &[]);
         }));
         histogram
     }
@@ -339,7 +339,9 @@ impl Registry {
     pub fn render(&self) -> String {
         let sources = self.0.lock().clone();
         let mut out = Exposition::default();
-        sources.iter().for_each(|s| s.collect(&mut out));
+        for source in &sources {
+            source.collect(&mut out);
+        }
         out.text()
     }
 }

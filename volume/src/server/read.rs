@@ -112,13 +112,13 @@ impl NativeVolume {
             .get(header::IF_RANGE)
             .map(|v| v.to_str().unwrap_or("unreadable"));
         let holds = conditional::if_range_holds(if_range, &form.etag, form.modified);
-        let ranges = range::decide(wanted.filter(|_| holds), form.size);
-        if ranges == Ranges::Unsatisfiable {
+        let wanted = range::decide(wanted.filter(|_| holds), form.size);
+        if wanted == Ranges::Unsatisfiable {
             return Ok(unsatisfiable(&form));
         }
         let kind = content_type(&*reader, &target).await?;
         let mut answer = headers_of(reader.info(), &form, &target, &query, &kind)?;
-        let (status, segments) = plan(&ranges, &form, reader.info(), &kind, &mut answer)?;
+        let (status, segments) = plan(&wanted, &form, reader.info(), &kind, &mut answer)?;
         let length = stream::length(&segments);
         answer.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         let body = if head || length == 0 {

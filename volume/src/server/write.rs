@@ -265,7 +265,9 @@ async fn check_md5(sent: &str, upload: &Upload) -> Result<String, Refusal> {
     let pieces = upload.pieces.clone();
     heavy(upload.len, move || {
         let mut hash = Md5::new();
-        pieces.iter().for_each(|p| hash.update(p));
+        for piece in &pieces {
+            hash.update(piece);
+        }
         let got = hash.finalize();
         let got_text = BASE64.encode(got);
         if want == got.as_slice() {

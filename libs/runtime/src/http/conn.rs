@@ -160,7 +160,10 @@ impl<S> Guarded<S> {
                 stuck.store(self.clock.monotonic_ns().max(1), Ordering::Relaxed);
             }
             Poll::Ready(_) if stuck.load(Ordering::Relaxed) != 0 => {
-                stuck.store(0, Ordering::Relaxed)
+                stuck.store(0, Ordering::Relaxed);
+                // The end of an answer may leave hyper's buffer long after its request ended.
+                let now = self.clock.monotonic_ns();
+                self.state.idle_since.store(now, Ordering::Relaxed);
             }
             _ => {}
         }

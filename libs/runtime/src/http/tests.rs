@@ -214,9 +214,7 @@ async fn every_answer_has_its_own_id_server_and_date() {
 async fn malformed_requests_are_refused_and_the_connection_closed() {
     let server = start(|_| {});
     let next = "GET /id HTTP/1.1\r\nHost: a\r\n\r\n";
-    let many = (0..150)
-        .map(|i| format!("x-{i}: 1\r\n"))
-        .collect::<String>();
+    let many = "x: 1\r\n".repeat(150);
     let long = "y".repeat(70_000);
     let rows: Vec<(&str, String, &str)> = vec![
         ("two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc".into(), "400"),
@@ -536,4 +534,89 @@ async fn h2_by_prior_knowledge_on_a_plain_port() {
     server.stop.cancel();
     server.done.await.unwrap();
     driver.abort();
+}
+
+/// The time of the test certificate.
+#[derive(Debug)]
+struct CertificateTime;
+
+impl rustls::time_provider::TimeProvider for CertificateTime {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(
+            Duration::from_secs(2_000_000_000),
+        ))
+    }
+}
+
+fn client(alpn: &[u8]) -> tokio_rustls::TlsConnector {
+    let pem = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/testdata/localhost.crt"
+    ))
+    .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in rustls_pemfile::certs(&mut pem.as_slice()) {
+        roots.add(cert.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config =
+        rustls::ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn tls_speaks_both_versions_and_plain_text_is_turned_away() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("c"), dir.path().join("k"));
+    std::fs::copy(data.join("localhost.crt"), &cert).unwrap();
+    std::fs::copy(data.join("localhost.key"), &key).unwrap();
+    let disk = crate::RealDisk;
+    let certificate = crate::tls::Certificate::load(&disk, &cert, &key).unwrap();
+    let config = certificate.server_config().unwrap();
+    let server = start(|o| o.tls = Some(config));
+    let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    for round in 0..2 {
+        let plain = server.connect().await;
+        let mut s = client(b"http/1.1").connect(name(), plain).await.unwrap();
+        s.write_all(b"GET /id HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        s.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+        let s = client(b"h2")
+            .connect(name(), server.connect().await)
+            .await
+            .unwrap();
+        assert_eq!(s.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let exec = hyper_util::rt::TokioExecutor::new();
+        let io = hyper_util::rt::TokioIo::new(s);
+        let (mut send, conn) =
+            hyper::client::conn::http2::handshake::<_, _, http_body_util::Full<Bytes>>(exec, io)
+                .await
+                .unwrap();
+        let driver = tokio::spawn(conn);
+        let req = http::Request::builder()
+            .uri("https://localhost/id")
+            .body(http_body_util::Full::default())
+            .unwrap();
+        assert_eq!(send.send_request(req).await.unwrap().status(), 200);
+        driver.abort();
+        if round == 0 {
+            std::fs::remove_file(&key).unwrap();
+            assert!(certificate.reload(&disk).is_err(), "the old pair stays");
+        }
+    }
+    let answer = server.raw(b"GET /id HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
+    std::fs::copy(data.join("localhost.crt"), &key).unwrap();
+    let e = certificate.reload(&disk).unwrap_err().to_string();
+    assert!(e.contains("holds no PEM private key"), "{e}");
 }
