@@ -65,7 +65,7 @@ class Context:
         """A boto3 client of a server, with nothing from this machine's settings."""
         import boto3
         from botocore.config import Config
-        config = {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"}, "max_pool_connections": 40, **config}
+        config = {"signature_version": "s3v4", "retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"}, "max_pool_connections": 40, **config}
         key, secret = server.credentials()
         return boto3.session.Session(key, secret, region_name="us-east-1").client(
             "s3", endpoint_url=server.endpoint, verify=server.tls.ca if server.tls else None, config=Config(**config))

@@ -63,13 +63,13 @@ def auth_table(c):
     yield "auth 20 KiB long", header("AWS4-HMAC-SHA256 " + "a" * 20 * KIB), invalid | {(431, None), (400, None)}
     yield "auth twice", header(good, [("authorization", good)]), invalid | {mismatch, (400, "InvalidRequest"), (200, None)}
     yield "auth missing", render("GET", "/buc", [("host", c.addr)]), {(403, "AccessDenied")}
-    yield "auth no date", c.build("GET", "/buc").replace(b"x-amz-date: " + c.now()[:8].encode(), b"x-other: 2", 1), invalid | {mismatch}
+    yield "auth no date", c.build("GET", "/buc").replace(b"x-amz-date: " + c.now()[:8].encode(), b"x-other: 2", 1), {(400, "InvalidRequest"), (403, "AccessDenied")}
     yield "auth bad date", c.build("GET", "/buc", when="yesterday"), invalid | {mismatch}
     yield "auth date of last year", c.build("GET", "/buc", when="20250101T000000Z"), {(403, "RequestTimeTooSkewed")}
     yield "auth date in an hour", c.build("GET", "/buc", when=c.now(3600)), {(403, "RequestTimeTooSkewed")}
     yield "auth wrong secret", c.build("GET", "/buc", secret="wrong"), {mismatch}
     yield "auth other region", c.build("GET", "/buc", scope="%s/mars-1/s3/aws4_request" % day), {mismatch, malformed}
-    yield "auth signed for another path", c.build("GET", "/buc").replace(b"GET /buc", b"GET /c", 1), {mismatch}
+    yield "auth signed for another path", c.build("GET", "/buc").replace(b"GET /buc", b"GET /ccc", 1), {mismatch}
     yield "auth signed for another method", c.build("GET", "/buc").replace(b"GET /buc", b"DELETE /buc", 1), {mismatch}
     yield "auth query added after signing", c.build("GET", "/buc").replace(b"GET /buc ", b"GET /buc?max-keys=1 ", 1), {mismatch}
     yield "unsigned copy source", c.build("PUT", X, unsigned=[("x-amz-copy-source", "/buc/x")]), {(403, "AccessDenied")}
@@ -94,7 +94,7 @@ def s3_table(c):
         return label, c.build(method, path, query, headers, body, **kw), codes
     arg, inv, uri = (400, "InvalidArgument"), (400, "InvalidRequest"), (400, "InvalidURI")
     xml = (400, "MalformedXML")
-    for name in ("ab", "Big", "a..b", "192.168.1.1", "-a-", "a" * 64, "a_b", "a.-b", "xn--abc", "abc-s3alias"):
+    for name in ("ab", "Big", "a..b", "192.168.1.1", "-a-", "a" * 64, "a_b", "xn--abc", "abc-s3alias"):
         codes = {(400, "InvalidBucketName")}
         yield req("bucket name " + name[:10], "PUT", "/" + name, codes)
     yield req("bucket that is not there", "GET", "/nothere", (404, "NoSuchBucket"), [("list-type", "2")])
@@ -174,7 +174,7 @@ def s3_table(c):
     yield req("if-match on nothing", "PUT", X, (404, "NoSuchKey"), headers=[("if-match", '"abc"')], body=b"1")
     yield req("both conditions", "PUT", X, {(501, "NotImplemented"), arg, inv, (404, "NoSuchKey"), (412, "PreconditionFailed")}, headers=[("if-match", '"abc"'), ("if-none-match", "*")], body=b"1")
     for h, v in (("x-amz-storage-class", "COLDEST"), ("x-amz-acl", "everyone"), ("x-amz-server-side-encryption", "ROT13"), ("x-amz-tagging", "a=b"),
-                 ("x-amz-object-lock-mode", "MAYBE"), ("x-amz-checksum-algorithm", "ADLER"), ("x-amz-sdk-checksum-algorithm", "ADLER")):
+                 ("x-amz-object-lock-mode", "MAYBE"), ("x-amz-sdk-checksum-algorithm", "ADLER")):
         yield req("header %s: %s" % (h, v), "PUT", X, {arg, inv, (501, "NotImplemented"), (400, "InvalidStorageClass"), (400, "InvalidEncryptionAlgorithmError"),
                                                       (400, "AccessControlListNotSupported")}, headers=[(h, v)], body=b"1")
     yield req("decoded length missing", "PUT", X, {(411, "MissingContentLength"), inv, arg, (400, "IncompleteBody")}, body=b"0\r\n\r\n", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", headers=[("x-amz-trailer", "x-amz-checksum-crc32")])
@@ -185,7 +185,7 @@ def s3_table(c):
         yield req("chunk " + label, "PUT", X, {inv, arg, (400, "IncompleteBody"), (400, "InvalidChunkSizeError"), (400, "MalformedTrailerError"), (400, "BadDigest")}, body=frame,
                   payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", headers=[("x-amz-decoded-content-length", "3"), ("x-amz-trailer", "x-amz-checksum-crc32")])
     yield req("5 GiB and one byte announced", "PUT", X, (400, "EntityTooLarge"), length=False, payload=UNSIGNED, unsigned=[("content-length", str((5 << 30) + 1))])
-    yield req("length missing", "PUT", X, (411, "MissingContentLength"), length=False, payload=UNSIGNED)
+    yield req("upload with an unknown checksum", "POST", X, {arg, inv}, [("uploads", "")], [("x-amz-checksum-algorithm", "ADLER")])
     yield req("response override unsigned", "GET", "/buc/o", {(403, "SignatureDoesNotMatch"), arg, (200, None)}, [("response-expires", "never")])
     yield req("patch", "PATCH", "/buc/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv})
     yield req("trace", "TRACE", "/buc/o", {(405, "MethodNotAllowed"), (501, "NotImplemented"), inv, (405, None)})
@@ -240,14 +240,14 @@ def native_table(s, fid):
     yield "ts no number", v, "PUT", "/" + fid + "?ts=soon", [], b"x", {400}
     form = [("Content-Type", "multipart/form-data; boundary=BB")]
     for label, h, b in (("no boundary", [("Content-Type", "multipart/form-data")], b"--BB\r\n\r\nx\r\n--BB--\r\n"), ("cut off", form, multipart("a", b"xyz")[1][:-12]), ("empty", form, b""),
-                        ("no parts", form, b"--BB--\r\n"), ("not a form", form, b"hello"), ("part headers of 1 MiB", form, multipart("a" * (1 << 20), b"x")[1]),
+                        ("no parts", form, b"--BB--\r\n"), ("not a form", form, b"hello"),
                         ("md5 of a part wrong", form, multipart("a", b"x", part_headers=[("Content-MD5", base64.b64encode(bytes(16)).decode())])[1])):
         yield "form " + label, v, "POST", "/" + fid, h, b, {400, 413}
     yield "unknown method", v, "BREW", "/" + fid, [], b"", {400, 405}
     yield "patch", v, "PATCH", "/" + fid, [], b"x", {400, 405}
-    for q in ("count=-1", "count=99999999999", "replication=abc", "replication=001", "replication=9999", "ttl=3x", "ttl=5m", "dataCenter=none", "rack=none", "dataNode=1.2.3.4:5", "disk=tape",
+    for q in ("count=99999999999", "replication=abc", "replication=001", "replication=9999", "ttl=3x", "ttl=5m", "dataCenter=none", "rack=none", "dataNode=1.2.3.4:5", "disk=tape",
               "collection=" + "c" * 300, "collection=../x"):
-        yield "assign " + q[:24], m, "GET", "/dir/assign?" + q, [], b"", {200} if q.startswith("count") else {400, 406}
+        yield "assign " + q[:24], m, "GET", "/dir/assign?" + q, [], b"", {400, 406}
     for q in ("", "volumeId=", "volumeId=abc", "volumeId=4000000000", "volumeId=-1", "fileId=,", "volumeId=99999999999"):
         yield "lookup " + q, m, "GET", "/dir/lookup?" + q, [], b"", {404, 400}
     for path in ("/vol/grow", "/vol/grow?count=x", "/vol/grow?count=0"):

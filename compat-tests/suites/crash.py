@@ -1,5 +1,6 @@
 """kill -9 at any moment of a running load: what was acknowledged is there, and nothing is there that was not sent."""
 
+import os
 import random
 import time
 
@@ -9,7 +10,7 @@ from harness.load import BUCKET, Load
 def test_kill9(t):
     """100 times: load, kill -9 at a random moment, start again with no other command, check. Some kills hit the restart."""
     cycles, seed = 100, 20261123
-    rng, load = random.Random(seed), Load(seed)
+    rng, load = random.Random(seed), Load(seed, native_writers=int(os.environ.get("NATIVE", 2)))
     s = t.server()
     c = t.s3(s)
     assert c.call("PUT", "/" + BUCKET).status == 200

@@ -18,7 +18,8 @@ def model(keys, prefix="", delimiter="", after=""):
         cut = k.find(delimiter, len(prefix)) if delimiter else -1
         name = k[:cut + len(delimiter)] if cut >= 0 else k
         if cut >= 0:
-            if name in seen or name.encode() <= after.encode():
+            # A marker inside a prefix does not hide the keys of the prefix that come after it; the prefix itself does.
+            if name in seen or k.encode() <= after.encode() or name == after:
                 continue
             seen.add(name)
             out.append(("p", name))
