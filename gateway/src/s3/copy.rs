@@ -200,8 +200,8 @@ pub(crate) async fn upload_part_copy(
     let place = PartPlace {
         bucket,
         key,
-        upload: upload_id(&id)?,
         number: part_number(number)?,
+        upload: upload_id(&id)?,
     };
     let part = copy_part(gw, place, source, copy_source_range.as_deref()).await?;
     let mut result = dto::CopyPartResult {

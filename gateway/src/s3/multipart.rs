@@ -145,8 +145,8 @@ pub(crate) async fn upload_part(
     let place = PartPlace {
         bucket,
         key,
-        upload: upload_id(&id)?,
         number: part_number(number)?,
+        upload: upload_id(&id)?,
     };
     let trailers = take_trailers(req.trailing_headers);
     let part = put_part(gw, place, claims, RequestStream::new(body), trailers).await?;

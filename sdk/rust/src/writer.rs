@@ -1,10 +1,11 @@
 //! A body on its way in: hashed, cut into chunks and stored while it arrives.
 //!
-//! Three things overlap: receiving, hashing (batches on the blocking pool) and sealing plus writing (one task a chunk,
-//! two at a time). A body of one small piece pays for none of that: it is hashed where it is and stored by one call.
-//! Pieces are never glued; what is held is the chunk that fills, two that are being stored, and a batch being hashed.
+//! Three things overlap: receiving, hashing (batches on the blocking pool), and sealing plus writing the chunk before
+//! the one that fills. A body of one small piece pays for none of that: it is hashed where it is and stored by one
+//! call. Pieces are never glued; what is held is the chunk that fills, the one that is being stored, and its sealed
+//! form: a body of any length costs about 24 MiB.
 //! Chunks of all writers together are admitted by bytes ([`PUT_BYTES`]), so that many uploads at a time wait for the
-//! disk instead of for memory.
+//! disk instead of filling memory with sealed chunks.
 //!
 //! Every attempt to store a chunk takes a new fid (`replication.md` 18). A writer or a [`Written`] that is dropped
 //! leaves its fids *unnamed*: they are collected when their lease closes.
@@ -28,9 +29,9 @@ const INLINE_HASH_BYTES: usize = 256 << 10;
 /// Bytes that are hashed by one job of the blocking pool.
 const HASH_BATCH_BYTES: usize = 1 << 20;
 /// Chunks of one writer that are being stored at a time.
-const PUTS_IN_FLIGHT: usize = 2;
+const PUTS_IN_FLIGHT: usize = 1;
 /// Chunk bytes of all writers that are being stored at a time; chunks under [`COUNTED_BYTES`] are not counted.
-const PUT_BYTES: usize = 24 << 20;
+const PUT_BYTES: usize = 16 << 20;
 /// See [`PUT_BYTES`].
 const COUNTED_BYTES: usize = 1 << 20;
 /// The unit of [`PUT_BYTES`].
