@@ -158,7 +158,8 @@ impl Filer {
         }))
     }
 
-    /// Adds the recorded answer to a commit; the attempt must be new.
+    /// Adds the recorded answer to a commit; the attempt must be new. Its end is remembered at once: whoever commits may
+    /// go away before the answer, and the end of a row that never came does no harm.
     fn record_done(
         &self,
         plan: &mut Plan,
@@ -178,6 +179,7 @@ impl Filer {
         let row = key::done(attempt);
         plan.check(Check::Absent(row.clone()));
         plan.put(row, done.encode_to_vec());
+        self.done_ends(attempt);
     }
 
     /// Remembers when a recorded answer ends.

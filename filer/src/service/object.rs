@@ -135,7 +135,6 @@ impl Filer {
             self.plan_object(&mut plan, &live, &c.object, old.as_ref(), false);
             self.record_done(&mut plan, attempt, &answer, None);
             if self.commit(plan).await?.is_some() {
-                self.done_ends(attempt);
                 return Ok(answer);
             }
             self.buckets.forget(&c.bucket.name);
@@ -180,9 +179,6 @@ impl Filer {
                 self.record_done(&mut plan, attempt, &answer, None);
             }
             if self.commit(plan).await?.is_some() {
-                if repeatable {
-                    self.done_ends(attempt);
-                }
                 return Ok(answer);
             }
             self.buckets.forget(&bucket.name);

@@ -192,7 +192,6 @@ impl Filer {
             self.plan_object(&mut plan, &live, &c.object, old.as_ref(), false);
             self.record_done(&mut plan, c.upload, &answer, Some((c.bucket.id, &c.key)));
             if self.commit(plan).await?.is_some() {
-                self.done_ends(c.upload);
                 return Ok(answer);
             }
             self.buckets.forget(&c.bucket.name);

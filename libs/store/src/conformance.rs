@@ -276,12 +276,7 @@ async fn one_of_many_wins(store: Arc<dyn KvStore>) -> Outcome {
             .put("w/1", n.to_string());
         tasks.spawn(async move { store.commit(batch).await });
     }
-    let wins = tasks
-        .join_all()
-        .await
-        .into_iter()
-        .flatten()
-        .count();
+    let wins = tasks.join_all().await.into_iter().flatten().count();
     expect(CASE, wins == 1, || format!("{wins} of 32 won"))
 }
 

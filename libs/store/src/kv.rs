@@ -3,7 +3,8 @@
 //! 1. A batch is one atomic write; its rows become readable only after they are durable, all at once.
 //! 2. Checks are evaluated against every batch that was accepted before, in one order for all.
 //! 3. Revisions grow: a row's revision is larger than that of every earlier batch, over restarts too.
-//! 4. After a failed write the store stops: every later commit answers [`StoreError::Stopped`].
+//! 4. After a failed write the store stops: every later commit answers [`StoreError::Stopped`]. A full disk is the
+//!    exception: it ends by itself.
 //! 5. Values are opaque here and sealed on disk; keys are in the clear and ordered by their bytes.
 
 use async_trait::async_trait;
@@ -152,4 +153,6 @@ pub trait KvStore: Send + Sync + 'static {
     async fn commit(&self, batch: Batch) -> Result<u64, StoreError>;
     /// Applies batches that were submitted together, each atomic on its own, in order, with as few syncs as one.
     async fn commit_many(&self, batches: Vec<Batch>) -> Vec<Result<u64, StoreError>>;
+    /// Writes what is queued, refuses what comes later, and makes the next start quick. Its owner calls it last.
+    async fn stop(&self) {}
 }

@@ -22,9 +22,11 @@
 //!
 //! Invariants: (1) one committer thread writes; (2) a batch is answered after the sync of the log that holds it, and
 //! RocksDB inserts into the memtable after that sync, so that no reader sees what is not durable; (3) after an error of
-//! a write nothing is written any more until the store is opened again; (4) below `reserve_bytes` of free space only
+//! a write nothing is written any more until the store is opened again, a full disk excepted: RocksDB refuses every
+//! write until it has space, flushes what it holds and begins a new log; (4) below `reserve_bytes` of free space only
 //! batches that free space are written, below a quarter of it none: RocksDB itself never meets a full disk while other
-//! processes leave it that much.
+//! processes leave it that much. What (4) refuses is answered as full and was not written; what failed in (3) may come
+//! back after a crash.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,34 +156,6 @@ impl RocksStore {
         }))
     }
 
-    /// Writes what is queued, refuses what comes later, and flushes, so that the next start has no log to read.
-    pub async fn stop(&self) {
-        *self.queue.lock() = None;
-        self.shared.close();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        let (db, shared, path) = (
-            Arc::clone(&self.db),
-            Arc::clone(&self.shared),
-            self.path.clone(),
-        );
-        let done = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!(store = path, "a thread of the store panicked");
-                }
-            }
-            if shared.stopped().is_some() {
-                return;
-            }
-            if let Err(e) = db.flush_wal(true).and_then(|()| db.flush()) {
-                tracing::warn!(store = path, error = %e, "the store could not be flushed; its log will be read at the next start");
-            }
-        });
-        if let Err(e) = done.await {
-            tracing::error!(store = self.path, error = %e, "stopping the store failed");
-        }
-    }
-
     /// Bytes that RocksDB holds in memory: write buffers, tables, cache.
     pub fn memory_bytes(&self) -> u64 {
         [
@@ -270,7 +244,7 @@ fn split_row<'a>(key: &[u8], stored: &'a [u8]) -> Result<(u64, &'a [u8]), StoreE
 }
 
 impl Drop for RocksStore {
-    /// Waits for the threads, so that the folder can be opened again. Nothing is flushed: see [`RocksStore::stop`].
+    /// Waits for the threads, so that the folder can be opened again. Nothing is flushed: see [`KvStore::stop`].
     fn drop(&mut self) {
         *self.queue.lock() = None;
         self.shared.close();
@@ -314,10 +288,36 @@ impl KvStore for RocksStore {
             }
             rows_left.next();
         }
-        rows_left
-            .status()
-            .map_err(|e| damaged(from, e.as_ref()))?;
+        rows_left.status().map_err(|e| damaged(from, e.as_ref()))?;
         Ok(rows)
+    }
+
+    /// Flushes, so that the next start has no log to read.
+    async fn stop(&self) {
+        *self.queue.lock() = None;
+        self.shared.close();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let (db, shared, path) = (
+            Arc::clone(&self.db),
+            Arc::clone(&self.shared),
+            self.path.clone(),
+        );
+        let done = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!(store = path, "a thread of the store panicked");
+                }
+            }
+            if shared.stopped().is_some() {
+                return;
+            }
+            if let Err(e) = db.flush_wal(true).and_then(|()| db.flush()) {
+                tracing::warn!(store = path, error = %e, "the store could not be flushed; its log will be read at the next start");
+            }
+        });
+        if let Err(e) = done.await {
+            tracing::error!(store = self.path, error = %e, "stopping the store failed");
+        }
     }
 
     async fn commit(&self, batch: Batch) -> Result<u64, StoreError> {

@@ -21,6 +21,8 @@ const GROUP_BATCHES: usize = 1024;
 const GROUP_BYTES: usize = 8 << 20;
 /// How often the log is synced when batches are not (decision 18).
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How RocksDB spells ENOSPC: its C interface has no other word for it.
+const NO_SPACE: &str = "No space left on device";
 /// Batches may not use this part of the reserve: RocksDB needs it to flush and compact.
 const ENGINE_SHARE: u64 = 4;
 
@@ -147,7 +149,11 @@ impl Committer {
             && let Err(e) = self.write(group.writes)
         {
             let why = format!("a write failed: {e}");
-            self.shared.stop(why.clone());
+            // RocksDB takes no write after that until it has space again, and then starts a new log; whether this group
+            // would survive a crash before is not known, so that it is not answered as refused.
+            if !why.contains(NO_SPACE) {
+                self.shared.stop(why.clone());
+            }
             for answer in answers.iter_mut().flatten().filter(|a| a.is_ok()) {
                 *answer = Err(StoreError::Stopped(why.clone()));
             }

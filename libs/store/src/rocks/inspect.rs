@@ -25,7 +25,10 @@ pub struct Identity {
 }
 
 fn refuse(path: &Path, reason: impl Into<String>) -> StoreError {
-    StoreError::Open { path: path.display().to_string(), reason: reason.into() }
+    StoreError::Open {
+        path: path.display().to_string(),
+        reason: reason.into(),
+    }
 }
 
 fn open(path: &Path) -> Result<DB, StoreError> {
@@ -39,17 +42,28 @@ pub fn identity(path: &Path) -> Result<Identity, StoreError> {
 }
 
 fn read_identity(path: &Path, db: &DB) -> Result<Identity, StoreError> {
-    let family = db.cf_handle(META).ok_or_else(|| refuse(path, "its meta rows are gone"))?;
+    let family = db
+        .cf_handle(META)
+        .ok_or_else(|| refuse(path, "its meta rows are gone"))?;
     let row = |name: &str| -> Result<Vec<u8>, StoreError> {
-        let found = db.get_cf(&family, name).map_err(|e| refuse(path, e.to_string()))?;
+        let found = db
+            .get_cf(&family, name)
+            .map_err(|e| refuse(path, e.to_string()))?;
         found.ok_or_else(|| refuse(path, format!("the row {name} is gone")))
     };
     let damaged = |name: &str| refuse(path, format!("the row {name} is damaged"));
-    let uuid = |name: &str| <[u8; 16]>::try_from(row(name)?.as_slice()).map(Uuid).map_err(|_| damaged(name));
-    let format = <[u8; 4]>::try_from(row(FORMAT_ROW)?.as_slice()).map_err(|_| damaged(FORMAT_ROW))?;
+    let uuid = |name: &str| {
+        <[u8; 16]>::try_from(row(name)?.as_slice())
+            .map(Uuid)
+            .map_err(|_| damaged(name))
+    };
+    let format =
+        <[u8; 4]>::try_from(row(FORMAT_ROW)?.as_slice()).map_err(|_| damaged(FORMAT_ROW))?;
     let dek = row(DEK_ROW)?;
     let (len, rest) = dek.split_first().ok_or_else(|| damaged(DEK_ROW))?;
-    let (kek_id, wrapped) = rest.split_at_checked(usize::from(*len)).ok_or_else(|| damaged(DEK_ROW))?;
+    let (kek_id, wrapped) = rest
+        .split_at_checked(usize::from(*len))
+        .ok_or_else(|| damaged(DEK_ROW))?;
     Ok(Identity {
         format: u32::from_le_bytes(format),
         cluster: uuid(CLUSTER_ROW)?,
@@ -70,8 +84,14 @@ pub fn rows(
     let sealer = match keys {
         Some(keys) => {
             let id = read_identity(path, &db)?;
-            let scope = DekScope::Store { cluster: id.cluster, store: id.store, dek_gen: DEK_GEN };
-            let dek = keys.unwrap(&scope, &id.wrapped).map_err(|e| refuse(path, e.to_string()))?;
+            let scope = DekScope::Store {
+                cluster: id.cluster,
+                store: id.store,
+                dek_gen: DEK_GEN,
+            };
+            let dek = keys
+                .unwrap(&scope, &id.wrapped)
+                .map_err(|e| refuse(path, e.to_string()))?;
             Some(ValueSealer::new(&dek, id.cluster, id.store, DEK_GEN))
         }
         None => None,
@@ -80,9 +100,14 @@ pub fn rows(
     for row in db.iterator(IteratorMode::Start) {
         let (key, stored) = row.map_err(|e| refuse(path, e.to_string()))?;
         let bad = |what: String| StoreError::Damaged(format!("{}: {what}", key.escape_ascii()));
-        let (revision, sealed) =
-            stored.split_first_chunk::<REVISION>().ok_or_else(|| bad("shorter than a revision".to_owned()))?;
-        let value = sealer.as_ref().map(|s| s.open(&key, sealed)).transpose().map_err(|e| bad(e.to_string()))?;
+        let (revision, body) = stored
+            .split_first_chunk::<REVISION>()
+            .ok_or_else(|| bad("shorter than a revision".to_owned()))?;
+        let value = sealer
+            .as_ref()
+            .map(|s| s.open(&key, body))
+            .transpose()
+            .map_err(|e| bad(e.to_string()))?;
         each(&key, u64::from_le_bytes(*revision), value.as_deref());
         count += 1;
     }
