@@ -190,6 +190,9 @@ pub(crate) struct InspectArgs {
     pub(crate) path: PathBuf,
 }
 
+/// Main's port when nothing says otherwise.
+const MAIN_PORT: u16 = 9333;
+
 /// Reads the command line over environment over file; prints help and mistakes the way clap does, and ends the
 /// process for them.
 pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
@@ -205,13 +208,16 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
     let chosen = args
         .iter()
         .skip(1)
-        .find_map(|a| names.iter().find(|n| a == n.as_str()));
-    if let Some(name) = chosen {
+        .find_map(|a| names.iter().find(|n| a == n.as_str()))
+        .cloned();
+    let args = config::with_options(args, chosen.as_deref().unwrap_or_default())?;
+    if let Some(name) = &chosen {
         let mut found = Ok(Vec::new());
         command = command.mut_subcommand(name, |c| match config::layer(c.clone(), layers) {
+            // As in Go, a flag that is given twice counts as it was given last.
             Ok((c, w)) => {
                 found = Ok(w);
-                c
+                c.args_override_self(true)
             }
             Err(e) => {
                 found = Err(e);
@@ -224,7 +230,8 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
     let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow::anyhow!("{e}"))?;
     let explicit = matches.subcommand().is_some_and(|(_, m)| {
         m.try_contains_id("main_port").unwrap_or(false)
-            && m.value_source("main_port") == Some(clap::parser::ValueSource::CommandLine)
+            && (m.value_source("main_port") == Some(clap::parser::ValueSource::CommandLine)
+                || m.get_one::<u16>("main_port") != Some(&MAIN_PORT))
     });
     Ok((cli, warnings, explicit))
 }

@@ -139,8 +139,6 @@ impl Server {
         let registry = &self.world.registry;
         halofs_master::server::metrics::register(&self.master, registry);
         observe::register(registry, &self.master, &self.volume, &self.filer);
-        let main =
-            halofs_master::server::NativeMain::new(Arc::clone(&self.master), Arc::clone(registry));
         let volume = NativeVolume::new(
             Arc::clone(&self.volume) as Arc<dyn VolumeApi>,
             native_config(args),
@@ -151,6 +149,12 @@ impl Server {
             Arc::clone(registry),
             self.stop.clone(),
         );
+        let volume: Arc<dyn Handler> = Arc::new(volume);
+        let main = halofs_master::server::NativeMain::new(
+            Arc::clone(&self.master),
+            Arc::clone(registry),
+            Some(Arc::clone(&volume)),
+        );
         let filer = FilerPort::new(Arc::clone(registry));
         let tls = self
             .certificate
@@ -158,13 +162,7 @@ impl Server {
             .map(Certificate::server_config)
             .transpose()?;
         self.serve("master", bound.main, Arc::new(main), None, args);
-        self.serve(
-            "volumeServer",
-            vec![bound.volume],
-            Arc::new(volume),
-            None,
-            args,
-        );
+        self.serve("volumeServer", vec![bound.volume], volume, None, args);
         self.serve("filer", vec![bound.filer], Arc::new(filer), None, args);
         self.serve(
             "s3",
@@ -318,10 +316,12 @@ fn open_volumes(
 /// The id under which main knows this server's volumes: its folder's, which stays when ports and addresses change.
 fn node_id(disk: &dyn Disk, dir: &Path) -> anyhow::Result<String> {
     let path = dir.join("volumes/dir.uuid");
-    let text = disk::read_all(disk, &path).with_context(|| format!("reading {}", path.display()))?;
+    let text =
+        disk::read_all(disk, &path).with_context(|| format!("reading {}", path.display()))?;
     let text = String::from_utf8_lossy(&text);
     let id = text.lines().find_map(|l| l.strip_prefix("dir "));
-    id.map(str::to_owned).with_context(|| format!("{} does not name its folder", path.display()))
+    id.map(str::to_owned)
+        .with_context(|| format!("{} does not name its folder", path.display()))
 }
 
 async fn open_filer(

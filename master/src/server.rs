@@ -5,6 +5,7 @@
 //! | [`params`] | parameters from query string and form body |
 //! | [`reply`] | JSON answers and errors |
 //! | [`dir`] | assign, lookup, grow |
+//! | [`submit`] | assign and upload in one request |
 //! | [`status`] | the status documents and the page for people |
 //! | [`metrics`] | what `/metrics` says of main |
 //!
@@ -29,6 +30,7 @@ pub mod metrics;
 mod params;
 mod reply;
 mod status;
+mod submit;
 
 use params::{BadParams, Params};
 use reply::Reply;
@@ -40,19 +42,31 @@ const FORM_BYTES_MAX: u64 = 64 << 10;
 pub struct NativeMain {
     master: Arc<Master>,
     registry: Arc<Registry>,
+    uploads: Option<Arc<dyn Handler>>,
 }
 
 impl NativeMain {
-    /// `registry` is what `/metrics` shows.
-    pub fn new(master: Arc<Master>, registry: Arc<Registry>) -> Self {
-        Self { master, registry }
+    /// `registry` is what `/metrics` shows; `uploads` is the port of a volume server in this process, for `/submit`.
+    pub fn new(
+        master: Arc<Master>,
+        registry: Arc<Registry>,
+        uploads: Option<Arc<dyn Handler>>,
+    ) -> Self {
+        Self {
+            master,
+            registry,
+            uploads,
+        }
     }
 
-    async fn answer(&self, req: HttpRequest) -> HttpResponse {
+    async fn answer(&self, req: HttpRequest, ctx: RequestContext) -> HttpResponse {
         let method = req.method().clone();
         let path = req.uri().path().to_owned();
         if let Some(redirect) = self.redirect(&req) {
             return redirect;
+        }
+        if let (Some(uploads), "/submit", &Method::POST) = (&self.uploads, path.as_str(), &method) {
+            return submit::submit(&self.master, uploads, req, ctx).await;
         }
         let params = match Params::read(req, FORM_BYTES_MAX).await {
             Ok(params) => params,
@@ -86,7 +100,7 @@ impl NativeMain {
             "/col/delete" => dir::delete_collection(master, params),
             "/collection/info" => status::collection(master, params.get("collection")),
             "/submit" if *method == Method::POST => dir::not_built(
-                "this version takes no uploads at main: ask /dir/assign for a fid and upload to its url",
+                "no volume server runs in this process: ask /dir/assign for a fid and upload to its url",
             ),
             "/submit" => not_allowed("POST"),
             "/cluster/status" if reads => Reply::ok(status::cluster(master)),
@@ -183,9 +197,9 @@ impl Handler for NativeMain {
     fn handle(
         &self,
         req: HttpRequest,
-        _ctx: RequestContext,
+        ctx: RequestContext,
     ) -> Pin<Box<dyn Future<Output = HttpResponse> + Send + '_>> {
-        Box::pin(self.answer(req))
+        Box::pin(self.answer(req, ctx))
     }
 }
 

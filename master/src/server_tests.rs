@@ -156,6 +156,40 @@ async fn open(
     .await
 }
 
+/// A volume server's port that stores nothing.
+struct Uploads;
+
+impl Handler for Uploads {
+    fn handle(
+        &self,
+        req: HttpRequest,
+        _: RequestContext,
+    ) -> Pin<Box<dyn Future<Output = HttpResponse> + Send + '_>> {
+        let bad = req.uri().query().is_some_and(|q| q.contains("cm=true"));
+        let (status, body) = if bad {
+            (400, r#"{"error":"no manifest"}"#.to_owned())
+        } else {
+            (
+                201,
+                format!(r#"{{"name":"{}","size":3,"eTag":"0a"}}"#, req.uri().path()),
+            )
+        };
+        let response = http::Response::builder()
+            .status(status)
+            .body(full(body))
+            .unwrap();
+        Box::pin(std::future::ready(response))
+    }
+}
+
+fn context() -> RequestContext {
+    RequestContext {
+        peer: ([127, 0, 0, 1], 1).into(),
+        request_id: String::new(),
+        tls: false,
+    }
+}
+
 struct Api {
     main: NativeMain,
     node: Arc<Fake>,
@@ -174,7 +208,7 @@ impl Api {
         let registry = Registry::new();
         metrics::register(&master, &registry);
         Self {
-            main: NativeMain::new(master, registry),
+            main: NativeMain::new(master, registry, Some(Arc::new(Uploads))),
             node,
         }
     }
@@ -191,7 +225,7 @@ impl Api {
             .uri(uri)
             .header(CONTENT_TYPE, kind);
         let req = req.body(RequestBody::from_bytes(body.to_owned())).unwrap();
-        let (head, body) = self.main.answer(req).await.into_parts();
+        let (head, body) = self.main.answer(req, context()).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (
             head.status.as_u16(),
@@ -349,7 +383,7 @@ async fn mistakes_are_json_with_their_status() {
         );
     }
     for (method, uri, want) in [
-        ("POST", "/submit", 501),
+        ("POST", "/submit?replication=001", 406),
         ("POST", "/cluster/status", 405),
         ("DELETE", "/dir/nope", 404),
     ] {
@@ -473,6 +507,30 @@ async fn a_fid_at_main_is_a_redirect_with_method_and_query_kept() {
             format!("http://localhost:8080/{fid}.jpg?ts=5&dl=true").as_str()
         )
     );
+}
+
+#[tokio::test]
+async fn submit_is_assign_and_upload() {
+    let api = Api::new().await;
+    let (status, _, body) = api
+        .raw("POST", "/submit?collection=c&pretty=", "text/plain", "abc")
+        .await;
+    let v: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (status, names(&v)),
+        (201, vec!["eTag", "fid", "fileName", "fileUrl", "size"]),
+        "{v}"
+    );
+    let fid = v["fid"].as_str().unwrap();
+    assert_eq!(v["fileUrl"], format!("localhost:8080/{fid}"));
+    assert_eq!(
+        (v["fileName"].as_str(), v["size"].as_u64()),
+        (Some(format!("/{fid}").as_str()), Some(3))
+    );
+    let (status, _, body) = api
+        .raw("POST", "/submit?cm=true", "text/plain", "abc")
+        .await;
+    assert!(status == 400 && body.contains("no manifest"), "{body}");
 }
 
 fn wish(owner: VolumeOwner) -> AssignRequest {

@@ -109,7 +109,10 @@ fn small_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
         ));
     }
     if name == "dir.uuid" {
-        return say(&format!("identity of a folder of volumes\n{}", text.trim_end()));
+        return say(&format!(
+            "identity of a folder of volumes\n{}",
+            text.trim_end()
+        ));
     }
     if len == 0 && name == "LOCK" {
         return say("lock file");

@@ -11,11 +11,31 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 /// Flags of SeaweedFS scripts that have no meaning here and do no harm.
-const IGNORED: &[&str] =
-    &["pulseSeconds", "cpuprofile", "memprofile", "raftHashicorp", "raftBootstrap", "idleTimeout", "metricsPort"];
+const IGNORED: &[&str] = &[
+    "pulseSeconds",
+    "cpuprofile",
+    "memprofile",
+    "raftHashicorp",
+    "raftBootstrap",
+    "idleTimeout",
+    "metricsPort",
+    "v",
+    "vmodule",
+    "logdir",
+    "logtostderr",
+    "alsologtostderr",
+    "stderrthreshold",
+    "master.telemetry",
+];
 
 /// Those of [`IGNORED`] that take no value.
-const SWITCHES: &[&str] = &["raftHashicorp", "raftBootstrap"];
+const SWITCHES: &[&str] = &[
+    "raftHashicorp",
+    "raftBootstrap",
+    "logtostderr",
+    "alsologtostderr",
+    "master.telemetry",
+];
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +70,10 @@ pub enum ConfigError {
 pub type Warning = String;
 
 /// A value of the environment.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
@@ -72,7 +95,9 @@ pub fn normalize(argv: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Ve
             let name = text.trim_start_matches('-');
             let bare = name.split('=').next().unwrap_or(name);
             if IGNORED.contains(&bare) {
-                warnings.push(format!("flag -{bare} is accepted for old scripts and does nothing"));
+                warnings.push(format!(
+                    "flag -{bare} is accepted for old scripts and does nothing"
+                ));
                 if !name.contains('=') && !SWITCHES.contains(&bare) {
                     words.next();
                 }
@@ -84,6 +109,40 @@ pub fn normalize(argv: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Ve
         }
     }
     (out, warnings)
+}
+
+/// Puts the flags of the file that `-options=FILE` names (one `name=value` a line, `#` begins a comment) right after
+/// the command, in front of all others, so that those of the command line win. `args` are normalised.
+pub fn with_options(args: Vec<OsString>, command: &str) -> Result<Vec<OsString>, ConfigError> {
+    let mut out: Vec<OsString> = Vec::new();
+    let mut path = None;
+    let mut words = args.into_iter();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        if let Some(value) = text.strip_prefix("--options=") {
+            path = Some(PathBuf::from(value));
+        } else if text == "--options" {
+            path = words.next().map(PathBuf::from);
+        } else {
+            out.push(word);
+        }
+    }
+    let Some(path) = path else { return Ok(out) };
+    let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read {
+        path: path.display().to_string(),
+        error,
+    })?;
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let flags = lines.map(|l| OsString::from(format!("--{}", l.trim_start_matches('-'))));
+    let at = out
+        .iter()
+        .position(|a| a == command)
+        .map_or(out.len(), |i| i + 1);
+    out.splice(at..at, flags);
+    Ok(out)
 }
 
 /// Section and key of a flag of a command.
@@ -98,7 +157,9 @@ pub fn section<'a>(command: &'a str, flag: &'a str) -> (&'a str, &'a str) {
 /// The environment variable of a flag.
 pub fn variable(command: &str, flag: &str) -> String {
     let (section, key) = section(command, flag);
-    format!("HALOFS_{section}_{key}").replace(['.', '-'], "_").to_uppercase()
+    format!("HALOFS_{section}_{key}")
+        .replace(['.', '-'], "_")
+        .to_uppercase()
 }
 
 /// The first `halofs.toml` of the search order: `dir` if given, else `.`, `~/.halofs`, `/usr/local/etc/halofs`,
@@ -106,20 +167,32 @@ pub fn variable(command: &str, flag: &str) -> String {
 pub fn find_file(dir: Option<&Path>) -> Option<PathBuf> {
     let dirs = match dir {
         Some(d) => vec![d.to_path_buf()],
-        None => [Some(PathBuf::from(".")), env("HOME").map(|h| PathBuf::from(h).join(".halofs"))]
-            .into_iter()
-            .flatten()
-            .chain(["/usr/local/etc/halofs", "/etc/halofs"].map(PathBuf::from))
-            .collect(),
+        None => [
+            Some(PathBuf::from(".")),
+            env("HOME").map(|h| PathBuf::from(h).join(".halofs")),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(["/usr/local/etc/halofs", "/etc/halofs"].map(PathBuf::from))
+        .collect(),
     };
-    dirs.into_iter().map(|d| d.join("halofs.toml")).find(|p| p.is_file())
+    dirs.into_iter()
+        .map(|d| d.join("halofs.toml"))
+        .find(|p| p.is_file())
 }
 
 /// Reads a settings file.
 pub fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: shown.clone(), error })?;
-    text.parse::<toml::Table>().map_err(|e| ConfigError::Syntax { path: shown, error: Box::new(e) })
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        path: shown.clone(),
+        error,
+    })?;
+    text.parse::<toml::Table>()
+        .map_err(|e| ConfigError::Syntax {
+            path: shown,
+            error: Box::new(e),
+        })
 }
 
 /// Gives every flag of one command its environment variable and, where the file has one, its default from the file.
@@ -154,7 +227,10 @@ pub fn layer(
             for key in value.as_table().into_iter().flat_map(toml::Table::keys) {
                 let mine = known.iter().any(|(s, _)| s == sec);
                 if mine && !known.iter().any(|(s, k)| s == sec && k == key) {
-                    warnings.push(format!("{}: [{sec}] {key} is not a setting of {name}", path.display()));
+                    warnings.push(format!(
+                        "{}: [{sec}] {key} is not a setting of {name}",
+                        path.display()
+                    ));
                 }
             }
         }
@@ -162,15 +238,25 @@ pub fn layer(
     Ok((command, warnings))
 }
 
-fn plain(path: &Path, table: &toml::Table, sec: &str, key: &str) -> Result<Option<String>, ConfigError> {
-    let Some(value) = table.get(sec).and_then(|s| s.get(key)) else { return Ok(None) };
+fn plain(
+    path: &Path,
+    table: &toml::Table,
+    sec: &str,
+    key: &str,
+) -> Result<Option<String>, ConfigError> {
+    let Some(value) = table.get(sec).and_then(|s| s.get(key)) else {
+        return Ok(None);
+    };
     match value {
         toml::Value::String(s) => Ok(Some(s.clone())),
         toml::Value::Integer(n) => Ok(Some(n.to_string())),
         toml::Value::Boolean(b) => Ok(Some(b.to_string())),
         toml::Value::Float(f) => Ok(Some(f.to_string())),
         toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
-            Err(ConfigError::NotPlain { path: path.display().to_string(), key: format!("{sec}.{key}") })
+            Err(ConfigError::NotPlain {
+                path: path.display().to_string(),
+                key: format!("{sec}.{key}"),
+            })
         }
     }
 }
@@ -194,7 +280,12 @@ mod tests {
         Command::new("server")
             .arg(Arg::new("dir").long("dir").default_value("here"))
             .arg(Arg::new("s3_port").long("s3.port").default_value("8333"))
-            .arg(Arg::new("main_port").long("main.port").alias("master.port").default_value("9333"))
+            .arg(
+                Arg::new("main_port")
+                    .long("main.port")
+                    .alias("master.port")
+                    .default_value("9333"),
+            )
             .arg(
                 Arg::new("fsync")
                     .long("fsync")
@@ -208,7 +299,11 @@ mod tests {
     }
 
     fn parse(args: &[&str], file: Option<&toml::Table>) -> clap::ArgMatches {
-        let (args, _) = normalize(std::iter::once("server").chain(args.iter().copied()).map(OsString::from));
+        let (args, _) = normalize(
+            std::iter::once("server")
+                .chain(args.iter().copied())
+                .map(OsString::from),
+        );
         let (command, _) = layer(command(), file.map(|t| (Path::new("halofs.toml"), t))).unwrap();
         command.try_get_matches_from(args).unwrap()
     }
@@ -220,19 +315,56 @@ mod tests {
         assert_eq!(m.get_one::<String>("main_port").unwrap(), "1");
         assert!(!m.get_one::<bool>("fsync").unwrap());
         assert!(*parse(&["-fsync"], None).get_one::<bool>("fsync").unwrap());
-        let (args, warnings) = normalize(["x", "-pulseSeconds=5", "-cpuprofile", "f", "-raftHashicorp", "--", "-f"].map(OsString::from));
+        let (args, warnings) = normalize(
+            [
+                "x",
+                "-pulseSeconds=5",
+                "-cpuprofile",
+                "f",
+                "-raftHashicorp",
+                "--",
+                "-f",
+            ]
+            .map(OsString::from),
+        );
         assert_eq!(args, ["x", "--", "-f"].map(OsString::from));
         assert_eq!(warnings.len(), 3);
     }
 
     #[test]
+    fn an_options_file_comes_first_and_the_command_line_wins() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "# comment\n\ns3.port=1\n-dir=there\nfsync=false\n";
+        std::io::Write::write_all(&mut file.as_file(), text.as_bytes()).unwrap();
+        let options = format!("-options={}", file.path().display());
+        let words = ["halofs", "server", "-s3.port=2", &options].map(OsString::from);
+        let args = with_options(normalize(words).0, "server").unwrap();
+        let m = command()
+            .args_override_self(true)
+            .try_get_matches_from(args.into_iter().skip(1))
+            .unwrap();
+        assert_eq!(m.get_one::<String>("s3_port").unwrap(), "2");
+        assert_eq!(m.get_one::<String>("dir").unwrap(), "there");
+        assert!(!m.get_one::<bool>("fsync").unwrap());
+        let gone = ["halofs", "server", "--options", "/does/not/exist"]
+            .map(OsString::from)
+            .to_vec();
+        assert!(with_options(gone, "server").is_err());
+    }
+
+    #[test]
     fn file_gives_defaults_and_unknown_keys_warn() {
-        let table: toml::Table = "[s3]\nport = 7\nprot = 8\n[server]\ndir = \"d\"\n[volume]\nx = 1".parse().unwrap();
+        let table: toml::Table = "[s3]\nport = 7\nprot = 8\n[server]\ndir = \"d\"\n[volume]\nx = 1"
+            .parse()
+            .unwrap();
         let m = parse(&["-dir=flag"], Some(&table));
         assert_eq!(m.get_one::<String>("s3_port").unwrap(), "7");
         assert_eq!(m.get_one::<String>("dir").unwrap(), "flag");
         let (_, warnings) = layer(command(), Some((Path::new("halofs.toml"), &table))).unwrap();
-        assert_eq!(warnings, ["halofs.toml: [s3] prot is not a setting of server"]);
+        assert_eq!(
+            warnings,
+            ["halofs.toml: [s3] prot is not a setting of server"]
+        );
         assert_eq!(variable("server", "s3.domainName"), "HALOFS_S3_DOMAINNAME");
         assert_eq!(variable("server", "dir"), "HALOFS_SERVER_DIR");
     }

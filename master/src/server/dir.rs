@@ -22,7 +22,7 @@ pub(super) fn not_built(sentence: &'static str) -> Reply {
 }
 
 /// The status of an error of main, for clients that look at it.
-fn failed(error: &MasterError) -> Reply {
+pub(super) fn failed(error: &MasterError) -> Reply {
     let status = match error {
         MasterError::UnknownVolume(_) => StatusCode::NOT_FOUND,
         MasterError::Invalid { .. } => StatusCode::BAD_REQUEST,
@@ -43,7 +43,7 @@ fn not_acceptable(reason: &str) -> Reply {
 }
 
 /// What assign and grow share.
-fn request(params: &Params) -> Result<AssignRequest, Reply> {
+pub(super) fn request(params: &Params) -> Result<AssignRequest, Reply> {
     let text = params.get("replication");
     let placement: Option<Placement> = if text.is_empty() {
         None
@@ -93,7 +93,7 @@ fn check_ttl(text: &str) -> Result<(), Reply> {
 }
 
 /// `count`: what cannot be read counts as one, as it always did; what is too large is an error.
-fn count(text: &str) -> Result<u64, Reply> {
+pub(super) fn count(text: &str) -> Result<u64, Reply> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(0) => Ok(1),

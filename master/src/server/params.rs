@@ -77,7 +77,7 @@ impl Params {
         !self.get(name).is_empty()
     }
 
-    #[cfg(test)]
+    /// Of a query string alone.
     pub(super) fn query(text: &str) -> Result<Self, BadParams> {
         let mut all = Vec::new();
         urlencoded(text, &mut all)?;
