@@ -261,20 +261,21 @@ class Bench:
             finally:
                 os.close(fd)
                 os.unlink(path)
-        self.batch = {k: v for k, v in self.batch.items()}
 
     def run(self):
         only = self.args.only.split(",")
         for n in range(self.args.rounds):
             for name, step in (("s3", self.s3), ("native", self.native), ("list", self.listing)):
                 for system in self.systems:
-                    if name in only and not (name == "list" and system == "halofs -fsync=false"):
+                    loose = "fsync" in system
+                    if name in only and not (loose and (name == "list" or self.args.quick and name == "native")):
                         say("round %d of %d: %s, %s" % (n + 1, self.args.rounds, name, system))
                         step(system)
                 if name == "s3" and name in only:
                     self.probe()
         for system in self.systems:
-            if "memory" in only and "fsync" not in system:
+            # Quick: the targets are about halofs.
+            if "memory" in only and (system == "halofs" or system == "weed" and not self.args.quick):
                 say("memory, " + system)
                 self.memory(system)
 
@@ -292,6 +293,8 @@ class Page:
         self.bench, self.rows, self.missed = bench, [], 0
 
     def row(self, name, ours, loose, theirs, ratio, target, ok):
+        if ours == loose == theirs == "–":
+            return
         verdict = "–" if ok is None else "pass" if ok else "**miss**"
         self.missed += ok is False
         self.rows.append("| %s | %s | %s | %s | %s | %s | %s |" % (name, ours, loose, theirs, ratio, target, verdict))
@@ -364,7 +367,7 @@ def environment(bench, load):
     rev = output("git", "-C", HERE, "rev-parse", "--short", "HEAD")
     dirty = "+" if output("git", "-C", HERE, "status", "--porcelain", "-uno") else ""
     return [
-        "- halofs %s%s (%s), %s" % (rev, dirty, output(bench.args.binary, "version").splitlines()[0:1], weed[0] if weed else "weed ?"),
+        "- halofs %s%s (%s), %s" % (rev, dirty, (output(bench.args.binary, "version").splitlines() or ["?"])[0], weed[0] if weed else "weed ?"),
         "- %d × %s, %.0f GiB RAM, Linux %s, %s" % (
             os.cpu_count(), first_line("/proc/cpuinfo", "model name"),
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30, platform.release(),
@@ -400,7 +403,6 @@ def write(bench, load, seconds):
     with open(bench.args.out, "w") as f:
         f.write("\n".join(lines))
     print("\n".join(lines))
-    return page.missed
 
 
 def main():
@@ -416,7 +418,7 @@ def main():
     p.add_argument("-out")
     args = p.parse_args()
     args.rounds = args.rounds or (1 if args.quick else 3)
-    args.seconds = args.seconds or (2 if args.quick else 5)
+    args.seconds = args.seconds or (1 if args.quick else 5)
     folder = os.path.join(HERE, "docs", "benchmarks")
     os.makedirs(folder, exist_ok=True)
     name = datetime.date.today().isoformat() + ("-quick" if args.quick else "") + ".md"
@@ -426,10 +428,10 @@ def main():
         say("the machine is busy (load %.2f): figures will be low and unsteady" % load)
     bench = Bench(args)
     bench.run()
-    missed = write(bench, load, time.monotonic() - began)
+    write(bench, load, time.monotonic() - began)
     say("wrote " + args.out)
     # A missed target is a finding, an error of a request is a failure.
-    sys.exit(1 if bench.errors else 0 if missed >= 0 else 2)
+    sys.exit(1 if bench.errors else 0)
 
 
 if __name__ == "__main__":
