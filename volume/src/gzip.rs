@@ -78,7 +78,7 @@ pub fn compress(body: &Pieces) -> Option<Compressed> {
     let mut ends = Vec::with_capacity(body.len() / MEMBER + 1);
     let mut left = body.clone();
     while !left.is_empty() {
-        let member = member(left.split_to(MEMBER))?;
+        let member = member(&left.split_to(MEMBER))?;
         stream.push(member);
         if stream.len() >= limit {
             return None;
@@ -88,7 +88,7 @@ pub fn compress(body: &Pieces) -> Option<Compressed> {
     (!ends.is_empty()).then_some(Compressed { stream, ends })
 }
 
-fn member(plain: Pieces) -> Option<Bytes> {
+fn member(plain: &Pieces) -> Option<Bytes> {
     let mut gz = GzEncoder::new(Vec::with_capacity(plain.len() / 2), Compression::new(3));
     for piece in plain.iter() {
         gz.write_all(piece).ok()?;

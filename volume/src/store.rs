@@ -164,14 +164,18 @@ impl VolumeServer {
         // First: a checkpoint that it still writes must not meet the final one.
         self.housekeeper.stop();
         let volumes: Vec<_> = self.volumes.read().values().cloned().collect();
-        volumes.iter().for_each(|v| v.close());
-        volumes.iter().for_each(|v| v.join());
+        for volume in &volumes {
+            volume.close();
+        }
+        for volume in &volumes {
+            volume.join();
+        }
     }
 
     fn note<T>(&self, result: Result<T, VolumeError>) -> Result<T, VolumeError> {
         match &result {
             Err(VolumeError::Damaged { .. } | VolumeError::Mismatch(_)) => {
-                self.counters.damaged.add(1)
+                self.counters.damaged.add(1);
             }
             Err(VolumeError::Full {
                 free: 0,

@@ -1,6 +1,13 @@
 //! The volume server on a real disk: store, read, overwrite, delete, restart, damage.
 
-#![expect(clippy::disallowed_methods, reason = "damage is done to files by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "a test may panic, print and lay out files by hand"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -192,6 +199,26 @@ async fn filer_needles_round_trip_and_are_create_only() {
     }
     let native = s.open_needle(fid(3, 1), None, VolumeOwner::Native).await;
     assert_eq!(native.err(), Some(VolumeError::NoVolume(VolumeId(3))));
+    s.stop().await;
+    assert_eq!(
+        put(&s, fid(3, 50), VolumeOwner::Filer, body(1, 2)).await,
+        Err(VolumeError::Stopping)
+    );
+}
+
+#[tokio::test]
+async fn filer_needles_are_listed_with_owners_and_deleted_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    s.create_volume(create(3, VolumeOwner::Filer))
+        .await
+        .unwrap();
+    for key in 1..10 {
+        let n = if key == 3 { 4096 } else { 1 };
+        put(&s, fid(3, key), VolumeOwner::Filer, body(n, key))
+            .await
+            .unwrap();
+    }
     let listed = s
         .list_needles(VolumeId(3), NeedleKey(2), NeedleKey(5), 3)
         .await
@@ -229,10 +256,6 @@ async fn filer_needles_round_trip_and_are_create_only() {
         (7, 2, 9)
     );
     s.stop().await;
-    assert_eq!(
-        put(&s, fid(3, 50), VolumeOwner::Filer, body(1, 2)).await,
-        Err(VolumeError::Stopping)
-    );
 }
 
 #[tokio::test]
@@ -310,7 +333,7 @@ async fn concurrent_writers_of_one_key_agree() {
     let won = futures::future::join_all(puts)
         .await
         .into_iter()
-        .filter(Result::is_ok)
+        .flatten()
         .count();
     assert_eq!(won, 1);
     let puts = (0..64u32).map(|i| {
@@ -323,7 +346,7 @@ async fn concurrent_writers_of_one_key_agree() {
     let won = futures::future::join_all(puts)
         .await
         .into_iter()
-        .filter(Result::is_ok)
+        .flatten()
         .count();
     assert_eq!(won, 1, "the first cookie keeps the others out");
     let puts = (0..64u64).map(|i| put(&s, fid(1, 2), VolumeOwner::Native, body(100, i)));

@@ -1,5 +1,14 @@
 //! A disk that fails: syncs that fail fence the volume for good, a full disk refuses puts and clears by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "a test may panic, print and lay out files by hand"
+)]
+
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +19,9 @@ use bytes::Bytes;
 use halofs_client::error::VolumeError;
 use halofs_client::master::VolumeOwner;
 use halofs_client::pieces::Pieces;
-use halofs_client::volume::{CreateVolume, Deleted, Encoding, NeedleName, PutNeedle, Stored, VolumeApi};
+use halofs_client::volume::{
+    CreateVolume, Deleted, Encoding, NeedleName, PutNeedle, Stored, VolumeApi,
+};
 use halofs_runtime::clock::{ManualClock, SharedManualClock};
 use halofs_runtime::disk::{DiskLock, Entry, Open, Space};
 use halofs_runtime::{Disk, DiskFile, OsRng, RealDisk};
@@ -41,7 +52,12 @@ impl Disk for FaultyDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let is_vol = path.extension().is_some_and(|e| e == "vol");
         let (file, faults) = (RealDisk.open(path, how)?, Arc::clone(&self.0));
-        Ok(Arc::new(FaultyFile { file, faults, is_vol, direct: how == Open::ReadDirect }))
+        Ok(Arc::new(FaultyFile {
+            file,
+            faults,
+            is_vol,
+            direct: how == Open::ReadDirect,
+        }))
     }
 
     fn create_secret(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -77,7 +93,10 @@ impl Disk for FaultyDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        Ok(Space { total: 1 << 40, free: self.0.free.load(Ordering::SeqCst) })
+        Ok(Space {
+            total: 1 << 40,
+            free: self.0.free.load(Ordering::SeqCst),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
@@ -88,7 +107,9 @@ impl Disk for FaultyDisk {
 impl DiskFile for FaultyFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         if self.direct {
-            self.faults.direct_bytes.fetch_add(buf.len(), Ordering::SeqCst);
+            self.faults
+                .direct_bytes
+                .fetch_add(buf.len(), Ordering::SeqCst);
         }
         self.file.read_at(buf, at)
     }
@@ -96,7 +117,10 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         if self.is_vol && self.faults.full.load(Ordering::SeqCst) {
             // Half of it gets through.
-            let half: Vec<u8> = pieces.iter().flat_map(|p| p[..p.len() / 2].to_vec()).collect();
+            let half: Vec<u8> = pieces
+                .iter()
+                .flat_map(|p| p[..p.len() / 2].to_vec())
+                .collect();
             self.file.write_at(&[IoSlice::new(&half)], at)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -137,9 +161,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let faults = Arc::new(Faults { free: AtomicU64::new(FREE), ..Faults::default() });
+        let faults = Arc::new(Faults {
+            free: AtomicU64::new(FREE),
+            ..Faults::default()
+        });
         let clock = ManualClock::new(Timestamp(1_700_000_000_000_000_000));
-        Self { dir: tempfile::tempdir().unwrap(), faults, clock }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            faults,
+            clock,
+        }
     }
 
     fn open(&self, fsync: bool) -> Arc<VolumeServer> {
@@ -186,7 +217,11 @@ impl World {
 }
 
 fn fid(key: u64) -> FileId {
-    FileId { volume: VolumeId(1), key: NeedleKey(key), cookie: Cookie(5) }
+    FileId {
+        volume: VolumeId(1),
+        key: NeedleKey(key),
+        cookie: Cookie(5),
+    }
 }
 
 async fn put(s: &VolumeServer, key: u64, text: &str) -> Result<Stored, VolumeError> {
@@ -202,8 +237,14 @@ async fn put(s: &VolumeServer, key: u64, text: &str) -> Result<Stored, VolumeErr
 }
 
 async fn get(s: &VolumeServer, key: u64) -> Option<Bytes> {
-    let needle = s.open_needle(fid(key), None, VolumeOwner::Native).await.ok()?;
-    needle.read(Encoding::Identity, 0, needle.info().size).await.ok()
+    let needle = s
+        .open_needle(fid(key), None, VolumeOwner::Native)
+        .await
+        .ok()?;
+    needle
+        .read(Encoding::Identity, 0, needle.info().size)
+        .await
+        .ok()
 }
 
 #[tokio::test]
@@ -213,16 +254,33 @@ async fn a_failed_sync_fences_until_the_whole_file_was_read_from_the_disk() {
     put(&s, 1, &"a".repeat(500_000)).await.unwrap();
     let checkpointed = put(&s, 2, "two").await.unwrap();
     w.faults.sync.store(true, Ordering::SeqCst);
-    assert_eq!(put(&s, 3, "three").await, Err(VolumeError::Fenced(VolumeId(1))));
+    assert_eq!(
+        put(&s, 3, "three").await,
+        Err(VolumeError::Fenced(VolumeId(1)))
+    );
     let syncs = w.faults.syncs.load(Ordering::SeqCst);
-    assert_eq!(put(&s, 4, "four").await, Err(VolumeError::Fenced(VolumeId(1))));
+    assert_eq!(
+        put(&s, 4, "four").await,
+        Err(VolumeError::Fenced(VolumeId(1)))
+    );
     let gone = s.delete_needles(vec![fid(1)], VolumeOwner::Native).await;
     assert_eq!(gone, [Err(VolumeError::Fenced(VolumeId(1)))]);
-    assert_eq!(w.faults.syncs.load(Ordering::SeqCst), syncs, "no sync is tried again");
-    assert_eq!(get(&s, 3).await, None, "what was not synced is not readable");
+    assert_eq!(
+        w.faults.syncs.load(Ordering::SeqCst),
+        syncs,
+        "no sync is tried again"
+    );
+    assert_eq!(
+        get(&s, 3).await,
+        None,
+        "what was not synced is not readable"
+    );
     assert_eq!(get(&s, 2).await.unwrap(), "two", "reads go on");
     assert!(s.node_report().await.volumes[0].read_only);
-    assert!(matches!(s.lead(VolumeId(1), 2).await, Err(VolumeError::Fenced(_))));
+    assert!(matches!(
+        s.lead(VolumeId(1), 2).await,
+        Err(VolumeError::Fenced(_))
+    ));
     s.stop().await;
     drop(s);
     for round in 2..4 {
@@ -230,9 +288,16 @@ async fn a_failed_sync_fences_until_the_whole_file_was_read_from_the_disk() {
         let s = w.open(true);
         let read = w.faults.direct_bytes.load(Ordering::SeqCst);
         let whole = round == 2;
-        assert_eq!(read > 500_000, whole, "{read} bytes were read past the page cache");
+        assert_eq!(
+            read > 500_000,
+            whole,
+            "{read} bytes were read past the page cache"
+        );
         s.lead(VolumeId(1), round).await.unwrap();
-        let needle = s.open_needle(fid(2), Some(checkpointed.commit), VolumeOwner::Native).await.unwrap();
+        let needle = s
+            .open_needle(fid(2), Some(checkpointed.commit), VolumeOwner::Native)
+            .await
+            .unwrap();
         assert_eq!(needle.info().size, 3);
         put(&s, 10 + round, "more").await.unwrap();
         s.stop().await;
@@ -248,17 +313,33 @@ async fn a_full_disk_refuses_puts_takes_deletes_and_clears_by_itself() {
     assert!(s.node_report().await.low_space);
     w.free(1000);
     let full = put(&s, 3, "three").await.unwrap_err();
-    assert!(matches!(full, VolumeError::Full { free: 1000, reserve: 1_048_576, .. }), "{full}");
+    assert!(
+        matches!(
+            full,
+            VolumeError::Full {
+                free: 1000,
+                reserve: 1_048_576,
+                ..
+            }
+        ),
+        "{full}"
+    );
     assert!(s.node_report().await.volumes[0].read_only);
     let gone = s.delete_needles(vec![fid(1)], VolumeOwner::Native).await;
     assert_eq!(gone, [Ok(Deleted::Yes { size: 3 })]);
     w.free((1 << 20) + 1000);
-    assert!(put(&s, 3, "three").await.is_err(), "just above the mark is not enough");
+    assert!(
+        put(&s, 3, "three").await.is_err(),
+        "just above the mark is not enough"
+    );
     w.free(2 << 20);
     put(&s, 3, "three").await.unwrap();
     // The disk fills up between two looks at it: half a batch is written, and goes again.
     w.faults.full.store(true, Ordering::SeqCst);
-    assert!(matches!(put(&s, 4, "four").await, Err(VolumeError::Full { .. })));
+    assert!(matches!(
+        put(&s, 4, "four").await,
+        Err(VolumeError::Full { .. })
+    ));
     w.faults.full.store(false, Ordering::SeqCst);
     put(&s, 5, "five").await.unwrap();
     drop(s);
@@ -282,7 +363,11 @@ async fn unsynced_operation_marks_at_a_clean_stop_and_keeps_its_tail_without() {
         for key in 1..100 {
             put(&s, key, "text").await.unwrap();
         }
-        assert_eq!(w.faults.syncs.load(Ordering::SeqCst), before, "no batch is synced");
+        assert_eq!(
+            w.faults.syncs.load(Ordering::SeqCst),
+            before,
+            "no batch is synced"
+        );
         assert_eq!(get(&s, 50).await.unwrap(), "text");
         if clean {
             s.stop().await;
@@ -296,4 +381,31 @@ async fn unsynced_operation_marks_at_a_clean_stop_and_keeps_its_tail_without() {
         put(&s, 100, "text").await.unwrap();
         s.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sync_serves_a_batch() {
+    let w = World::new();
+    let s = w.with_volume(true).await;
+    let before = w.faults.syncs.load(Ordering::SeqCst);
+    let puts = (1..=512).map(|key| put(&s, key, "text"));
+    assert!(
+        futures::future::join_all(puts)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    let syncs = w.faults.syncs.load(Ordering::SeqCst) - before;
+    assert!(
+        (1..=128).contains(&syncs),
+        "{syncs} syncs for 512 puts at once"
+    );
+    let before = w.faults.syncs.load(Ordering::SeqCst);
+    let gone = s
+        .delete_needles((1..=512).map(fid).collect(), VolumeOwner::Native)
+        .await;
+    assert!(gone.iter().all(|g| *g == Ok(Deleted::Yes { size: 4 })));
+    let syncs = w.faults.syncs.load(Ordering::SeqCst) - before;
+    assert_eq!(syncs, 1, "tombstones of one call share their sync");
+    s.stop().await;
 }

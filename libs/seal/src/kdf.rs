@@ -23,7 +23,9 @@ pub(crate) fn derive(mac: &HmacSha256, info: &[&[u8]], out: &mut [u8]) {
     for (i, block) in (1u32..).zip(out.chunks_mut(32)) {
         let mut m = mac.clone();
         m.update(&i.to_be_bytes());
-        info.iter().for_each(|part| m.update(part));
+        for part in info {
+            m.update(part);
+        }
         m.update(&bits.to_be_bytes());
         let mut full: [u8; 32] = m.finalize_fixed().into();
         block.iter_mut().zip(full).for_each(|(o, b)| *o = b);

@@ -157,3 +157,33 @@ pub fn decode(bytes: &[u8], mut each: impl FnMut(Entry)) -> Result<CheckpointHea
     }
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn round_trips_and_no_bit_may_flip(
+            (volume, chain, offset) in (any::<[u8; 16]>(), any::<[u8; 32]>(), any::<u64>()),
+            ranges in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..3),
+            keys in proptest::collection::btree_map(any::<u64>(), (1..u32::MAX, any::<u32>()), 0..40),
+            at in any::<usize>(),
+        ) {
+            let head = CheckpointHead { volume, chain, offset, ranges, epoch: 5, ..CheckpointHead::default() };
+            let entries: Vec<Entry> =
+                keys.into_iter().map(|(key, (place, plain_len))| Entry { key, place, plain_len }).collect();
+            let bytes = encode(&head, entries.len(), entries.iter().copied());
+            let mut got = Vec::new();
+            prop_assert_eq!(decode(&bytes, |e| got.push(e)), Ok(head));
+            prop_assert_eq!(got, entries);
+            let mut bad = bytes.clone();
+            let bit = at % (bad.len() * 8);
+            bad[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&bad, |_| ()).is_err());
+            prop_assert!(decode(&bytes[..at % bytes.len()], |_| ()).is_err());
+        }
+    }
+}

@@ -253,3 +253,44 @@ impl Layout {
         (self.body_end() + TRAILER as u64).next_multiple_of(ALIGN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn heads_round_trip_and_no_bit_may_flip(
+            (key, cookie, plain_len, meta) in (1..u64::MAX, any::<u32>(), any::<u32>(), 0..60_000u16),
+            (append_ns, expire_s, seg_log2) in (any::<u64>(), any::<u32>(), 12..=20u8),
+            (salt, commit, bit) in (any::<[u8; 24]>(), any::<[u8; 16]>(), 0..HEADER * 8),
+        ) {
+            let meta_len = u16::try_from(plain_len.min(u32::from(meta))).unwrap();
+            let flag = |on: bool, f| if on { f } else { 0 };
+            let flags = flag(meta_len > 0, HAS_META) | flag(expire_s > 0, HAS_TTL);
+            let vol_tag = [1, 2, 3, 4];
+            let header = Header {
+                flags, seg_log2, key, cookie, vol_tag, plain_len, meta_len, dek_gen: 3, append_ns, expire_s,
+            };
+            let head = Head { header, derive: header.encode(), salt, commit };
+            let bytes = head.encode();
+            prop_assert_eq!(Head::decode(&bytes), Ok(head));
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Head::decode(&bad).is_err());
+        }
+
+        #[test]
+        fn layouts_fill_the_record(plain_len in any::<u32>(), seg_log2 in 12..=20u8) {
+            let l = Layout { plain_len, seg_log2 };
+            let last = l.segments() - 1;
+            let end = l.segment_at(last) + u64::from(l.segment_len(last)) + TAG as u64;
+            prop_assert_eq!(end, l.body_end());
+            prop_assert_eq!(l.body_end() + l.padding() as u64 + TRAILER as u64, l.record_len());
+            prop_assert_eq!(l.record_len() % ALIGN, 0);
+            prop_assert!(l.segment_len(last) <= l.segment());
+        }
+    }
+}

@@ -129,3 +129,29 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn round_trips_and_no_bit_may_flip(
+            (fenced, clean, volume, copy) in (any::<bool>(), any::<bool>(), any::<[u8; 16]>(), any::<[u8; 16]>()),
+            (epoch, generation, durable) in (any::<u64>(), any::<u64>(), any::<u64>()),
+            torn in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..5),
+            (collection, at) in ("[a-z]{0,9}", any::<usize>()),
+        ) {
+            let state = State { fenced, clean, volume, copy, epoch, generation, durable, torn, collection };
+            let bytes = state.encode();
+            prop_assert_eq!(State::decode(&bytes), Ok(state));
+            let mut bad = bytes.clone();
+            let bit = at % (bad.len() * 8);
+            bad[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(State::decode(&bad).is_err());
+            prop_assert!(State::decode(&bytes[..at % bytes.len()]).is_err());
+        }
+    }
+}

@@ -20,6 +20,8 @@ use super::writer::Reply;
 const AT_ONCE: usize = 512;
 
 type Answer = Result<Deleted, VolumeError>;
+/// Place in the call, and the tombstone with the bytes that go, or the answer.
+type Made = (usize, Result<(Pending, u64), Answer>);
 
 impl Volume {
     /// Deletes needles of this volume; answers in order.
@@ -52,15 +54,15 @@ impl Volume {
                 .map(|(i, f)| (i, *f))
                 .collect();
             let (view, clock, rng) = (Arc::clone(&self.view), Arc::clone(clock), Arc::clone(rng));
-            let make = move || -> Vec<(usize, Result<(Pending, u64), Answer>)> {
+            let seal = move || -> Vec<Made> {
                 todo.into_iter()
                     .map(|(i, fid)| (i, tombstone(&view, &*clock, &*rng, fid)))
                     .collect()
             };
             let made = if fids.len() > 16 {
-                tokio::task::spawn_blocking(make).await.unwrap_or_default()
+                tokio::task::spawn_blocking(seal).await.unwrap_or_default()
             } else {
-                make()
+                seal()
             };
             if made.is_empty() {
                 out.iter_mut()

@@ -135,7 +135,7 @@ pub fn load(deps: &Deps, file: &dyn DiskFile, path: &Path) -> Result<Head, Volum
             .and_then(|()| Superblock::decode(&bytes))
         {
             Ok(sb) if best.as_ref().is_none_or(|(_, b, _)| sb.seq > b.seq) => {
-                best = Some((place, sb, bytes))
+                best = Some((place, sb, bytes));
             }
             Ok(_) => {}
             Err(e @ FormatError::Newer { .. }) => return Err(refused(path, e.to_string())),

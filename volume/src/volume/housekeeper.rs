@@ -123,7 +123,7 @@ fn work(disk: &dyn Disk, chores: &Receiver<Chore>, waiting: &AtomicUsize) {
                 match ahead.extend(&*file, target) {
                     Err(AheadError::Sync(e)) => queue.fence(e),
                     Err(AheadError::Write(e)) => {
-                        tracing::warn!(error = %e, "no space was written ahead")
+                        tracing::warn!(error = %e, "no space was written ahead");
                     }
                     Ok(()) => {}
                 }

@@ -490,7 +490,9 @@ impl VolumeLog {
     fn publish(&self, items: &[Applied], end: u64, epoch: u64) {
         let seg_log2 = self.view.head.sb.seg_log2;
         let mut p = self.view.published.write();
-        items.iter().for_each(|a| p.apply(*a, seg_log2));
+        for item in items {
+            p.apply(*item, seg_log2);
+        }
         p.end = end;
         p.epoch = epoch;
     }

@@ -207,12 +207,12 @@ fn quarantine(
             hash.update(piece);
             true
         })?;
-        let hash: String = hash
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hash = hex::encode(
+            hash.finalize()
+                .first_chunk::<8>()
+                .copied()
+                .unwrap_or_default(),
+        );
         let path = dir.join(format!("{id}.{from}.{hash}"));
         disk.create_dir_all(&dir)?;
         if disk.exists(&path)? {

@@ -1,13 +1,14 @@
 //! Reading needles. A small one is one read; a range of a large one reads and opens the segments it touches and no
 //! others. No byte leaves before its tag verified, and a record that is not what was asked for is an error, never bytes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use halofs_client::error::VolumeError;
 use halofs_client::master::VolumeOwner;
-use halofs_client::volume::{Encoding, NeedleInfo, NeedleReader};
+use halofs_client::volume::{Encoding, NeedleInfo, NeedleName, NeedleReader};
 use halofs_runtime::disk::read_exact_at;
 use halofs_seal::NeedleKeys;
 use halofs_seal::needle::{TAG, same_commit};
@@ -24,6 +25,9 @@ use super::view::View;
 /// Reads that take longer than a few tens of microseconds leave the async workers.
 const INLINE_MAX: u64 = 128 << 10;
 
+/// Segments that opening a needle reads: all of one of 64 KiB with its metadata, in one read.
+const SEGMENTS_AT_OPEN: u32 = 2;
+
 /// A needle that was found and whose header and metadata verified.
 #[derive(Debug, Clone)]
 pub struct Needle(Arc<Inner>);
@@ -36,7 +40,7 @@ struct Inner {
     layout: Layout,
     meta_len: u64,
     keys: NeedleKeys,
-    /// The first segment, opened.
+    /// The first segments, opened.
     first: Bytes,
     info: NeedleInfo,
     meta: NeedleMeta,
@@ -111,7 +115,12 @@ pub fn open(
         plain_len,
         seg_log2: view.head.sb.seg_log2,
     };
-    let mut buf = vec![0; HEADER + len_of(guess.segment_len(0)) + TAG];
+    let ahead = guess.segments().min(SEGMENTS_AT_OPEN);
+    let mut buf =
+        vec![
+            0;
+            size_of_read(guess.segment_at(ahead - 1)) + len_of(guess.segment_len(ahead - 1)) + TAG
+        ];
     read_exact_at(&*view.file, &mut buf, offset)
         .map_err(|_| damaged(fid, "the disk cannot read it"))?;
     let head = check(view, fid, &buf, plain_len)?;
@@ -127,9 +136,10 @@ pub fn open(
     if commit.is_some_and(|c| !same_commit(c, &head.commit)) {
         return Err(VolumeError::Mismatch(fid));
     }
-    open_segment(&keys, layout, 0, buf.get_mut(HEADER..).unwrap_or_default())
+    let end = open_segments(&keys, layout, 0..ahead, &mut buf, HEADER)
         .ok_or_else(|| damaged(fid, "segment"))?;
-    let first = Bytes::from(buf).slice(HEADER..HEADER + len_of(layout.segment_len(0)));
+    buf.truncate(end);
+    let first = Bytes::from(buf).slice(HEADER..);
     let meta_len = u64::from(head.header.meta_len);
     let mut inner = Inner {
         view: Arc::clone(view),
@@ -143,7 +153,7 @@ pub fn open(
             size: u64::from(plain_len) - meta_len,
             crc32c: 0,
             appended: Timestamp(head.header.append_ns),
-            name: Default::default(),
+            name: NeedleName::default(),
             gzip_size: None,
             manifest: head.header.has(MANIFEST),
             commit: head.commit,
@@ -189,27 +199,34 @@ impl Inner {
             return Ok(self.first.slice(size_of_read(start)..size_of_read(end)));
         }
         let seg = u64::from(self.layout.segment());
-        let (a, b) = (start / seg, end.div_ceil(seg));
-        let (a, b) = (segment_no(a), segment_no(b));
-        let from = self.layout.segment_at(a);
-        let last = b - 1;
+        // Segments that are open already are not opened again.
+        let have = self.first.len() as u64 / seg;
+        let from_first = if start < have * seg {
+            have
+        } else {
+            start / seg
+        };
+        let (a, b) = (segment_no(from_first), segment_no(end.div_ceil(seg)));
+        let (from, last) = (self.layout.segment_at(a), b - 1);
         let to =
             self.layout.segment_at(last) + u64::from(self.layout.segment_len(last)) + TAG as u64;
-        let mut buf = vec![0; size_of_read(to - from)];
-        let read = read_exact_at(&*self.view.file, &mut buf, self.offset + from);
+        let head = if start < have * seg {
+            self.first.slice(size_of_read(start)..)
+        } else {
+            Bytes::new()
+        };
+        let mut buf = vec![0; head.len() + size_of_read(to - from)];
+        let (front, sealed) = buf.split_at_mut(head.len());
+        front.copy_from_slice(&head);
+        let read = read_exact_at(&*self.view.file, sealed, self.offset + from);
         read.map_err(|_| damaged(self.fid, "the disk cannot read it"))?;
-        let mut done = 0;
-        for i in a..b {
-            let at = size_of_read(self.layout.segment_at(i) - from);
-            let len = len_of(self.layout.segment_len(i));
-            let sealed = buf.get_mut(at..at + len + TAG).unwrap_or_default();
-            open_segment(&self.keys, self.layout, i, sealed)
-                .ok_or_else(|| damaged(self.fid, "segment"))?;
-            buf.copy_within(at..at + len, done);
-            done += len;
-        }
-        buf.truncate(done);
-        let skip = size_of_read(start - u64::from(a) * seg);
+        let done = open_segments(&self.keys, self.layout, a..b, &mut buf, head.len());
+        buf.truncate(done.ok_or_else(|| damaged(self.fid, "segment"))?);
+        let skip = if head.is_empty() {
+            size_of_read(start - u64::from(a) * seg)
+        } else {
+            0
+        };
         Ok(Bytes::from(buf).slice(skip..skip + size_of_read(end - start)))
     }
 
@@ -296,14 +313,30 @@ impl NeedleReader for Needle {
     }
 }
 
-/// Opens a segment in place; `sealed` is ciphertext and tag.
-fn open_segment(keys: &NeedleKeys, layout: Layout, i: u32, sealed: &mut [u8]) -> Option<()> {
-    let (text, tag) = sealed.split_last_chunk_mut::<TAG>()?;
-    if text.len() != len_of(layout.segment_len(i)) {
-        return None;
+/// Opens segments whose first ciphertext byte is at `at`, in place, and closes the gaps that their tags leave. Answers
+/// where the plaintext ends.
+fn open_segments(
+    keys: &NeedleKeys,
+    layout: Layout,
+    which: Range<u32>,
+    buf: &mut [u8],
+    at: usize,
+) -> Option<usize> {
+    let (mut done, mut from) = (at, at);
+    for i in which {
+        let len = len_of(layout.segment_len(i));
+        let (text, tag) = buf
+            .get_mut(from..from + len + TAG)?
+            .split_last_chunk_mut::<TAG>()?;
+        keys.open_segment(i, i + 1 == layout.segments(), text, tag)
+            .ok()?;
+        if done != from {
+            buf.copy_within(from..from + len, done);
+        }
+        done += len;
+        from += len + TAG;
     }
-    keys.open_segment(i, i + 1 == layout.segments(), text, tag)
-        .ok()
+    Some(done)
 }
 
 /// What a reader of a damaged record gets.

@@ -169,7 +169,7 @@ struct Scanner<'a, 'w> {
 impl Scanner<'_, '_> {
     fn run(&mut self, from: u64, apply: &mut dyn FnMut(&Found)) -> io::Result<()> {
         let mut at = from;
-        while at < self.window.len() {
+        while at < self.window.end() {
             let Some(head) = self.header(at)? else {
                 let next = self.next_header(at + ALIGN)?;
                 let Some(next) = next else {
@@ -215,7 +215,7 @@ impl Scanner<'_, '_> {
             return Ok(None);
         };
         Ok(
-            if self.is_ours(&head) && at + head.header.layout().record_len() <= self.window.len() {
+            if self.is_ours(&head) && at + head.header.layout().record_len() <= self.window.end() {
                 Some(head)
             } else {
                 None
@@ -232,7 +232,7 @@ impl Scanner<'_, '_> {
     /// Where the next header stands at or behind `from`.
     fn next_header(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut at = from.next_multiple_of(ALIGN);
-        while at + HEADER as u64 <= self.window.len() {
+        while at + HEADER as u64 <= self.window.end() {
             let piece = self.window.bytes(at, 64 << 10)?;
             let aligned = piece.chunks(8).position(|c| c.starts_with(&MAGIC));
             let step = piece.len() as u64;

@@ -26,7 +26,7 @@ impl<'a> Window<'a> {
     }
 
     /// Bytes of the file.
-    pub fn len(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.len
     }
 

@@ -25,6 +25,8 @@ const QUEUE: usize = 4 * BATCH_RECORDS_MAX;
 /// Unsynced operation (`-fsync=false`): a mark at least this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_BYTES: u64 = 64 << 20;
+/// An idle writer looks up this often.
+const IDLE: Duration = Duration::from_hours(1);
 /// A checkpoint after this many bytes of log, or eight times its own size if that is more.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// Batches larger than this make space by themselves; zeros written ahead would double their writes.
@@ -92,7 +94,7 @@ impl Queue {
                 records,
                 done,
                 room,
-            })
+            });
         })?;
         answer.await.map_err(|_| VolumeError::Stopping)
     }
@@ -245,7 +247,7 @@ struct Writer {
 impl Writer {
     fn run(&mut self) {
         loop {
-            let patience = self.flush_at.map_or(Duration::from_secs(3600), |at| {
+            let patience = self.flush_at.map_or(IDLE, |at| {
                 Duration::from_nanos(at.saturating_sub(self.deps.clock.monotonic_ns()))
                     .max(Duration::from_millis(1))
             });
