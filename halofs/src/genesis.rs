@@ -175,7 +175,7 @@ fn first_volume(disk: &dyn Disk, dir: &Path) -> io::Result<Option<PathBuf>> {
     let volume = disk
         .list(&volumes)?
         .into_iter()
-        .find(|e| e.name.ends_with(".vol"));
+        .find(|e| Path::new(&e.name).extension().is_some_and(|x| x == "vol"));
     Ok(volume.map(|e| volumes.join(e.name)))
 }
 

@@ -211,14 +211,14 @@ impl Server {
         match self.gateway.reload() {
             Ok(()) => tracing::info!("identities were read again"),
             Err(error) => {
-                tracing::error!(%error, "identities were not read again; the old ones stay")
+                tracing::error!(%error, "identities were not read again; the old ones stay");
             }
         }
         if let Some(certificate) = &self.certificate {
             match certificate.reload(&*self.world.disk) {
                 Ok(()) => tracing::info!("the certificate was read again"),
                 Err(error) => {
-                    tracing::error!(%error, "the certificate was not read again; the old one stays")
+                    tracing::error!(%error, "the certificate was not read again; the old one stays");
                 }
             }
         }
@@ -331,7 +331,7 @@ async fn open_filer(
     args: &ServerArgs,
 ) -> anyhow::Result<Arc<Filer>> {
     let store = store(world, home, &args.dir.join("filer"), |c| {
-        c.fsync = args.fsync
+        c.fsync = args.fsync;
     })?;
     let day = 24 * 3600;
     let config = FilerConfig {

@@ -1,5 +1,7 @@
 //! The real binary from outside: starts, serves the native API, stops, survives, and refuses what it must.
 
+#![expect(clippy::unwrap_used, reason = "a surprise ends the test")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

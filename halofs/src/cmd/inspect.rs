@@ -52,6 +52,7 @@ fn folder(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
     say(&format!("folder {}", path.display()))?;
     for entry in disk.list(path)? {
         let at = path.join(&entry.name);
+        let kind = Path::new(&entry.name).extension().and_then(|x| x.to_str());
         let what = match entry.name.as_str() {
             "LOCK" => "lock of the process that uses this folder",
             "cluster.json" => "identity of the cluster",
@@ -59,9 +60,9 @@ fn folder(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
             "credentials" => "S3 credentials of the first start",
             "dir.uuid" => "identity of this folder of volumes",
             "quarantine" => "bytes that a recovery took out of volumes",
-            name if name.ends_with(".vol") => "volume",
-            name if name.ends_with(".state") => "what a volume's copy has promised",
-            name if name.ends_with(".ckpt") => "index of a volume",
+            _ if kind == Some("vol") => "volume",
+            _ if kind == Some("state") => "what a volume's copy has promised",
+            _ if kind == Some("ckpt") => "index of a volume",
             _ if entry.is_dir && disk.exists(&at.join("CURRENT"))? => "store of rows",
             _ if entry.is_dir => "folder",
             _ => "not a file of halofs",

@@ -18,11 +18,8 @@ pub(crate) async fn run(args: &ServerArgs, main_port_given: bool) -> anyhow::Res
     let mut signals = Signals::new().context("taking the signals over")?;
     let server = Server::start(args, main_port_given).await?;
     announce(args, &server)?;
-    loop {
-        match signals.next().await {
-            Request::Reload => server.reload(),
-            Request::Stop => break,
-        }
+    while signals.next().await == Request::Reload {
+        server.reload();
     }
     tracing::info!("stopping");
     server.stop().await;

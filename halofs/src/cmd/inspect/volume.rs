@@ -116,21 +116,20 @@ fn records(file: &dyn DiskFile, sb: &Superblock, sealers: &Sealers) -> anyhow::R
                 }
                 end
             }
-            Err(error) => match next_header(file, at, len)? {
-                Some(next) => {
-                    say(&format!("{at:>12}  damage up to {next}: {error}"))?;
-                    next
-                }
-                None => {
-                    let what = if zeros(file, at, len)? {
+            Err(error) => {
+                let Some(next) = next_header(file, at, len)? else {
+                    let ahead = zeros(file, at, len)?;
+                    let what = if ahead {
                         "space written ahead"
                     } else {
                         "damage, no record follows"
                     };
                     say(&format!("{at:>12}  {} bytes: {what}", len - at))?;
                     break;
-                }
-            },
+                };
+                say(&format!("{at:>12}  damage up to {next}: {error}"))?;
+                next
+            }
         };
         at = next;
     }
