@@ -8,6 +8,8 @@ import re
 import threading
 import time
 
+from awscrt.checksums import crc32c
+
 from .context import body
 from .oracle import ABSENT, Oracle, Value
 from .sigv4 import S3, UNSIGNED, http
@@ -148,7 +150,7 @@ class Load:
             return "%s shows put %s, allowed %s" % (key, ident, [getattr(v, "id", v) for v in allowed])
         self.seen = value
         got = {"size": int(r.header("content-length", len(r.body))), "etag": r.header("etag"), "type": r.header("content-type")}
-        want = {"size": value.size, "etag": '"%s"' % value.etag if value.etag else got["etag"],
+        want = {"size": value.size, "etag": '"%s"' % value.etag,
                 "type": value.meta["content-type"] if "x-amz-meta-op" in r.headers else got["type"]}
         if got != want:
             return "%s (put %s): shows %s, sent %s" % (key, ident, got, want)
@@ -189,7 +191,7 @@ class Load:
         kind = "application/octet-stream"
         if rng.random() < 0.3:
             data, kind = data.hex().encode(), "text/plain"
-        value = Value(ident, data, "")
+        value = Value(ident, data, "%08x" % crc32c(data))
         op = self.oracle.sent("/" + fid, value)
         r = http(volume, "PUT", "/" + fid, [("Content-Type", kind), ("Seaweed-Op", ident)], data)
         if r is not None:
