@@ -125,9 +125,9 @@ fn files(dir: &Path, each: &mut impl FnMut(&Path)) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, each)
+            files(&path, each);
         } else {
-            each(&path)
+            each(&path);
         }
     }
 }
