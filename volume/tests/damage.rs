@@ -232,7 +232,7 @@ fn no_bit_flip_gives_wrong_bytes() {
         .unwrap();
     let (mut refused, mut right) = (0, 0);
     let write = |i: usize, byte: u8| {
-        std::os::unix::fs::FileExt::write_all_at(&file, &[byte], i as u64).unwrap()
+        std::os::unix::fs::FileExt::write_all_at(&file, &[byte], i as u64).unwrap();
     };
     for bit in at * 8..end * 8 {
         let i = bit / 8;
@@ -288,9 +288,9 @@ fn no_bit_flip_gives_wrong_bytes_after_a_rebuild() {
             "bit {bit}"
         );
         if ok(0, b"one again") && absent(1) && ok(2, b"three") && ok(3, b"four") {
-            fine += 1
+            fine += 1;
         } else {
-            hurt += 1
+            hurt += 1;
         }
     }
     println!("harmless {fine}, answered damaged {hurt}");
