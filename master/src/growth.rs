@@ -78,7 +78,7 @@ pub fn plan(view: &View, settings: &Settings, wanted: &BTreeSet<LayoutKey>) -> V
     let keys: BTreeSet<&LayoutKey> = known.chain(wanted).collect();
     for key in keys {
         let roomy = view.layout(key).map_or(0, |l| {
-            l.creating + l.writable.iter().filter(|w| !w.crowded).count()
+            l.coming + l.writable.iter().filter(|w| !w.crowded).count()
         });
         for _ in roomy..settings.writable_target {
             // What is impossible is told to whoever asks; the plan only holds what can be done.

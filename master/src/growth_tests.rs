@@ -146,6 +146,21 @@ fn growth_starts_when_a_volume_is_crowded_or_refuses_writes() {
 }
 
 #[test]
+fn volumes_that_wait_to_be_led_are_not_made_up_for() {
+    let waits = |vid| VolumeReport {
+        leads: None,
+        ..report(vid, 10)
+    };
+    let active = vec![volume(1, VolumeLife::Active), volume(2, VolumeLife::Active)];
+    let v = view(active, node(5000 * MB, vec![waits(1), waits(2)]));
+    assert!(v.layouts[0].writable.is_empty());
+    assert_eq!(
+        plan(&v, &settings(), &BTreeSet::from([layout("000")])),
+        vec![]
+    );
+}
+
+#[test]
 fn an_unfinished_volume_is_created_again_and_counts() {
     let v = view(
         vec![

@@ -409,3 +409,28 @@ async fn one_sync_serves_a_batch() {
     assert_eq!(syncs, 1, "tombstones of one call share their sync");
     s.stop().await;
 }
+
+#[tokio::test]
+async fn a_mount_after_a_clean_stop_reads_no_more_than_the_mark() {
+    for keys in [0_u64, 300] {
+        let w = World::new();
+        let s = w.with_volume(true).await;
+        let log = vec![b'x'; 64 << 10];
+        let text = String::from_utf8(log).unwrap();
+        for key in 1..=keys {
+            put(&s, key, &text).await.unwrap();
+        }
+        s.stop().await;
+        drop(s);
+        let before = w.faults.direct_bytes.load(Ordering::SeqCst);
+        let s = w.open(true);
+        let read = w.faults.direct_bytes.load(Ordering::SeqCst) - before;
+        assert!(read < 64 << 10, "{read} bytes read for {keys} needles");
+        s.lead(VolumeId(1), 2).await.unwrap();
+        for key in 1..=keys {
+            assert!(get(&s, key).await.is_some());
+        }
+        put(&s, 1000, "more").await.unwrap();
+        s.stop().await;
+    }
+}

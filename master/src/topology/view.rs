@@ -123,8 +123,9 @@ pub struct LayoutView {
     pub volumes: Vec<VolumeId>,
     /// Those that take writes now, ascending: the first is the one that fills.
     pub writable: Vec<Writable>,
-    /// Volumes that main wants and no server confirmed yet.
-    pub creating: usize,
+    /// Volumes that main wants and no server confirmed yet, and those that wait to be led after a start: both are on
+    /// their way, so growth does not make up for them.
+    pub coming: usize,
 }
 
 /// The picture.
@@ -170,11 +171,14 @@ impl View {
                 key: intent.layout.clone(),
                 volumes: Vec::new(),
                 writable: Vec::new(),
-                creating: 0,
+                coming: 0,
             });
             layout.volumes.push(VolumeId(*vid));
-            if intent.life == VolumeLife::Creating {
-                layout.creating += 1;
+            let waits = copy
+                .as_ref()
+                .is_some_and(|(_, r)| r.leads.is_none() && !r.read_only);
+            if intent.life == VolumeLife::Creating || waits {
+                layout.coming += 1;
             } else if let Some(w) = copy
                 .as_ref()
                 .and_then(|(i, r)| writable(intent, *i, r, &nodes, settings))

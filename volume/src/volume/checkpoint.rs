@@ -68,9 +68,13 @@ fn decode(bytes: &[u8], head: &Head, log: &mut Window<'_>) -> Result<(Start, Pub
     if ck.volume != head.sb.volume || ck.generation != head.sb.generation {
         return Err("it is another volume's or generation's".to_owned());
     }
-    let mark = recover::mark_ending_at(head, log, ck.offset).map_err(|e| e.to_string())?;
-    if mark.is_none_or(|m| m.chain != ck.chain || m.epoch != ck.epoch) {
-        return Err("the mark it names is not in the log".to_owned());
+    // A log without a mark has nothing to read again: its start follows from the head.
+    let empty = Start::of_log(head);
+    if ck.offset != empty.offset || ck.chain != empty.chain || ck.epoch != empty.epoch {
+        let mark = recover::mark_ending_at(head, log, ck.offset).map_err(|e| e.to_string())?;
+        if mark.is_none_or(|m| m.chain != ck.chain || m.epoch != ck.epoch) {
+            return Err("the mark it names is not in the log".to_owned());
+        }
     }
     published.modified_ns = ck.append_ns;
     published.dead_files = ck.dead_files;

@@ -538,11 +538,21 @@ impl VolumeLog {
         }
         self.flush()?;
         self.checkpoint()?;
+        self.give_ahead_back()?;
         let clean = State {
             clean: true,
             ..self.state.clone()
         };
         self.write_state(clean)
+    }
+
+    /// Cuts the space written ahead, so that the next mount finds the log's end at the file's and reads no zeros.
+    fn give_ahead_back(&mut self) -> Result<(), VolumeError> {
+        let cut = self.view.file.set_len(self.end);
+        cut.and_then(|()| self.view.file.sync_all())
+            .map_err(|e| io_error("cut the room ahead of", &self.paths.vol, &e))?;
+        self.ahead.cut(self.end);
+        Ok(())
     }
 
     /// A second handle of the log's file.
