@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build or the tests need and is missing; quick when nothing is.
-# Usage: scripts/setup.sh [build|test|all]   (all = both, the default)
+# Usage: scripts/setup.sh [build|run|test|all]   (all = test, the default; run = build and the clients to try it with)
 #
 # Expects a Debian with git, a Rust toolchain and Python 3. Every download goes through an ordinary client
 # (apt-get, mvn, pip) as this machine configures it, so a mirror or a proxy set up there is honoured.
@@ -107,6 +107,16 @@ clients() {
     fi
 }
 
+# What the lines that the server prints are pasted into. Nobody needs them to run it, so failing here is no failure.
+tools() {
+    build
+    local p=()
+    have aws || p+=(awscli)
+    have rclone || p+=(rclone)
+    have curl || p+=(curl)
+    [ ${#p[@]} -eq 0 ] || (apt_install "${p[@]}") || say "going on without ${p[*]}"
+}
+
 tests() {
     build
     local p=()
@@ -123,6 +133,7 @@ tests() {
 
 case "${1:-all}" in
 build) build ;;
+run) tools ;;
 test | all) tests ;;
-*) fail "usage: scripts/setup.sh [build|test|all]" ;;
+*) fail "usage: scripts/setup.sh [build|run|test|all]" ;;
 esac
