@@ -3,7 +3,12 @@
 use std::io;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use lines::Lines;
+
+mod lines;
+
+pub use lines::ACCESS;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +46,9 @@ pub enum TelemetryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log's thread cannot be started.
+    #[error("the log's thread cannot be started: {0}")]
+    Thread(String),
     /// A log was started in this process already.
     #[error("the log was started already")]
     Twice,
@@ -55,9 +63,11 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
             level: level.to_owned(),
             reason: e.to_string(),
         })?;
+    let lines =
+        Lines::start(Box::new(io::stderr())).map_err(|e| TelemetryError::Thread(e.to_string()))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(BoxMakeWriter::new(io::stderr))
+        .with_writer(lines)
         .with_ansi(false);
     let started = match format {
         LogFormat::Text => builder.try_init(),
