@@ -194,15 +194,15 @@ class Bench:
     def s3(self, system):
         with Running(self, system) as server:
             for size in ("4KiB", "64KiB", "1MiB", "10MiB"):
-                syncs, written = server.metric("halofs_volume_syncs_total"), server.metric("halofs_volume_appended_bytes_total")
+                syncs, written = server.metric("HaloFS_volumeServer_batches_total"), server.metric("HaloFS_volumeServer_batch_bytes_total")
                 rows = self.client(server, "-size=" + size, "-duration=%ds" % self.args.seconds, "-ops=put,get", label=size)
                 for r in rows:
                     self.note("S3 %s %s" % (r["op"].upper(), size), system, r["per_second"])
                     self.note("p99 S3 %s %s" % (r["op"].upper(), size), system, r["p99_ms"])
                 if syncs is not None and written is not None:
-                    n = server.metric("halofs_volume_syncs_total") - syncs
+                    n = server.metric("HaloFS_volumeServer_batches_total") - syncs
                     if n:
-                        self.batch[size] = (server.metric("halofs_volume_appended_bytes_total") - written) / n
+                        self.batch[size] = (server.metric("HaloFS_volumeServer_batch_bytes_total") - written) / n
             self.note("RssAnon after S3", system, server.anon_mib())
 
     def native(self, system):
