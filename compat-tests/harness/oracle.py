@@ -66,6 +66,20 @@ class Oracle:
         with self.lock:
             self.history[key].remove(op)
 
+    def cut(self, began, done):
+        """The power went between these two moments. An answer that came later than the first may stem from a sync that
+        the cut caught half-way, so it promises nothing; but nothing that was sent after the second may be stored.
+        Returns the values that were, wrongly, acknowledged without a disk."""
+        wrong = []
+        with self.lock:
+            for key, ops in self.history.items():
+                for op in ops:
+                    if op.acked and op.end >= began:
+                        if op.start > done and op.value is not ABSENT:
+                            wrong.append("%s: put %s was sent %.4f s after the cut and acknowledged" % (key, op.value.id, op.start - done))
+                        op.acked, op.end = False, time.monotonic()
+        return wrong
+
     def crashed(self):
         """Every operation still open ended now."""
         now = time.monotonic()
@@ -91,6 +105,13 @@ class Oracle:
 
     def keys(self):
         return list(self.history)
+
+    def story(self, key):
+        """The key's operations as text, times in seconds before now; for a failure's message."""
+        now = time.monotonic()
+        lines = ["%s sent %.4f ended %.4f%s" % (getattr(o.value, "id", o.value), o.start - now, (o.end or now) - now, " acked" if o.acked else "")
+                 for o in self.history.get(key, []) if o.start]
+        return "\n    ".join(lines[-14:])
 
 
 def settled(value, at=None):
