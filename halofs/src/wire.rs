@@ -8,7 +8,8 @@
 //!
 //! Start: lock and keys → sockets → main (its own leader at once) → volumes → epochs from main → filer → gateway →
 //! listeners. The sockets are bound before anything is opened, so that a taken port is said at once, and accept only
-//! at the end. Stop: listeners drain, then gateway, filer, main, volumes, each before what it uses.
+//! at the end. Stop: listeners drain, then gateway, filer and its store, main and its store, volumes, each before what
+//! it uses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +62,12 @@ struct World {
     registry: Arc<Registry>,
 }
 
+/// The stores under main and filer; whoever opened them stops them, after their users.
+struct Stores {
+    main: Arc<dyn KvStore>,
+    filer: Arc<dyn KvStore>,
+}
+
 /// A running server.
 pub(crate) struct Server {
     world: World,
@@ -72,6 +79,7 @@ pub(crate) struct Server {
     volume: Arc<VolumeServer>,
     filer: Arc<Filer>,
     gateway: Arc<Gateway>,
+    stores: Stores,
     stop: CancellationToken,
     ports: TaskTracker,
 }
@@ -97,13 +105,13 @@ impl Server {
             _ => None,
         };
         let bound = Listeners::bind(args, main_port_given)?;
-        let master = open_main(&world, &home, &bound.at, args).await?;
+        let (master, main_store) = open_main(&world, &home, &bound.at, args).await?;
         let volume = open_volumes(&world, &home, &bound.at, args)?;
         let node = node_id(&*world.disk, &args.dir)?;
         master
             .attach(&node, Arc::clone(&volume) as Arc<dyn VolumeApi>)
             .await?;
-        let filer = open_filer(&world, &home, &volume, args).await?;
+        let (filer, filer_store) = open_filer(&world, &home, &volume, args).await?;
         let gateway = Gateway::new(
             gateway_config(args),
             identities.clone(),
@@ -128,6 +136,10 @@ impl Server {
             volume,
             filer,
             gateway,
+            stores: Stores {
+                main: main_store,
+                filer: filer_store,
+            },
             stop,
             ports,
         };
@@ -230,7 +242,9 @@ impl Server {
         self.ports.wait().await;
         self.gateway.stop().await;
         self.filer.stop().await;
+        self.stores.filer.stop().await;
         self.master.stop().await;
+        self.stores.main.stop().await;
         self.volume.stop().await;
     }
 }
@@ -257,7 +271,7 @@ async fn open_main(
     home: &Home,
     at: &listen::Addresses,
     args: &ServerArgs,
-) -> anyhow::Result<Arc<Master>> {
+) -> anyhow::Result<(Arc<Master>, Arc<dyn KvStore>)> {
     // A few rows: small buffers. Its writes are rare and always synced.
     let store = store(world, home, &args.dir.join("main"), |c| {
         c.write_buffer_bytes = 2 << 20;
@@ -280,11 +294,12 @@ async fn open_main(
     let deps = halofs_master::Deps {
         clock: Arc::clone(&world.clock),
         rng: Arc::clone(&world.rng),
-        store,
+        store: Arc::clone(&store),
     };
-    Master::open(config, deps)
+    let master = Master::open(config, deps)
         .await
-        .context("main does not start")
+        .context("main does not start")?;
+    Ok((master, store))
 }
 
 fn open_volumes(
@@ -329,7 +344,7 @@ async fn open_filer(
     home: &Home,
     volume: &Arc<VolumeServer>,
     args: &ServerArgs,
-) -> anyhow::Result<Arc<Filer>> {
+) -> anyhow::Result<(Arc<Filer>, Arc<dyn KvStore>)> {
     let store = store(world, home, &args.dir.join("filer"), |c| {
         c.fsync = args.fsync;
     })?;
@@ -344,12 +359,13 @@ async fn open_filer(
     let deps = halofs_filer::Deps {
         clock: Arc::clone(&world.clock),
         rng: Arc::clone(&world.rng),
-        store,
+        store: Arc::clone(&store),
         volumes: Arc::clone(volume) as Arc<dyn VolumeApi>,
     };
-    Filer::open(config, deps)
+    let filer = Filer::open(config, deps)
         .await
-        .context("the filer does not start")
+        .context("the filer does not start")?;
+    Ok((filer, store))
 }
 
 fn gateway_config(args: &ServerArgs) -> GatewayConfig {
