@@ -1,4 +1,8 @@
-"""rclone sync of a tree of 5,000 odd files, there and back; providers AWS and Other, no quirk flags; http and TLS."""
+"""rclone sync of a tree of 5,000 odd files, there and back; providers AWS and Other, no quirk flags; http and TLS.
+
+With provider AWS over plain http rclone (1.68 to 1.75) uploads to no server at all: it wants a checksum in a trailer, which
+its SDK sends over TLS only. That is asserted, and there the uploads alone go through provider Other.
+"""
 
 import glob
 import os
@@ -61,15 +65,25 @@ def test_sync(t):
                    "RCLONE_CONFIG_H_ACCESS_KEY_ID": key, "RCLONE_CONFIG_H_SECRET_ACCESS_KEY": secret, "RCLONE_CONFIG_H_REGION": "us-east-1"}
             extra = ["--ca-cert", s.tls.ca] if s.tls else []
 
-            def run(*cmd, check=True):
+            refuses = transport == "http" and provider == "AWS"
+            upload_env = {**env, "RCLONE_CONFIG_H_PROVIDER": "Other"} if refuses else env
+
+            def run(*cmd, check=True, env=env):
                 return t.sh(rclone, "--transfers", "16", "--checkers", "16", "--stats", "0", *extra, *cmd, env=env, check=check)
 
             def transferred(r):
                 """Files that rclone says it copied."""
                 return len(re.findall(r"INFO\s+: .*: (?:Multi-thread )?Copied \(", r.err))
             bucket = "h:tree-" + provider.lower()
+            if refuses:
+                with t.case(label + "rclone refuses to upload by itself"):
+                    os.makedirs(os.path.join(t.dir, "one"), exist_ok=True)
+                    with open(os.path.join(t.dir, "one", "file"), "w") as f:
+                        f.write("x")
+                    r = run("--retries", "1", "copy", os.path.join(t.dir, "one"), bucket + "-none", check=False)
+                    assert "request stream is not seekable" in r.err, "it uploads now: test it like the others\n" + r.err
             with t.case(label + "sync up"):
-                want(transferred(run("-v", "sync", src, bucket)), 5000)
+                want(transferred(run("-v", "sync", src, bucket, env=upload_env)), 5000)
             with t.case(label + "check by downloading"):
                 assert "0 differences found" in run("check", "--download", src, bucket).err
             with t.case(label + "second sync moves nothing"):
@@ -80,7 +94,7 @@ def test_sync(t):
                 unlink_shared(src)
             change(src)
             with t.case(label + "sync of changes"):
-                r = run("-v", "sync", src, bucket)
+                r = run("-v", "sync", src, bucket, env=upload_env)
                 want(transferred(r), 40 + 30 + 20)
                 assert "0 differences found" in run("check", src, bucket).err
             with t.case(label + "sync back"):
