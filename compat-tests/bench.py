@@ -199,7 +199,7 @@ class Bench:
                 for r in rows:
                     self.note("S3 %s %s" % (r["op"].upper(), size), system, r["per_second"])
                     self.note("p99 S3 %s %s" % (r["op"].upper(), size), system, r["p99_ms"])
-                if syncs is not None and written is not None:
+                if system == "halofs" and syncs is not None and written is not None:
                     n = server.metric("HaloFS_volumeServer_batches_total") - syncs
                     if n:
                         self.batch[size] = (server.metric("HaloFS_volumeServer_batch_bytes_total") - written) / n
