@@ -30,7 +30,8 @@ pub struct VolumeConfig {
     pub volume_size_limit: u64,
     /// Free bytes below which no new volumes are made and main stops assigning; `None`: 5 % of the disk, at most 2 GiB.
     pub soft_free: Option<u64>,
-    /// Free bytes below which puts are refused; `None`: 2 % of the disk, at most 512 MiB.
+    /// Free bytes below which puts are refused; `None`: 2 % of the disk, 160 to 512 MiB, but never more
+    /// than a fifth of a small disk.
     pub hard_free: Option<u64>,
 }
 

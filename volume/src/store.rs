@@ -37,8 +37,8 @@ pub struct VolumeServer {
     size_limit: Arc<AtomicU64>,
     volumes: RwLock<HashMap<VolumeId, Arc<Volume>>>,
     stopping: AtomicBool,
-    /// One creation at a time.
-    creating: tokio::sync::Mutex<()>,
+    /// One creation at a time. Held by the blocking work itself: a caller that goes away does not end it.
+    creating: Arc<tokio::sync::Mutex<()>>,
     /// Volumes whose files could not be mounted, and why.
     offline: Vec<(VolumeId, VolumeError)>,
     _lock: Box<dyn DiskLock>,
@@ -64,7 +64,7 @@ impl VolumeServer {
             size_limit: Arc::new(AtomicU64::new(config.volume_size_limit)),
             volumes: RwLock::default(),
             stopping: AtomicBool::new(false),
-            creating: tokio::sync::Mutex::new(()),
+            creating: Arc::default(),
             offline: Vec::new(),
             _lock: lock,
             config,
@@ -208,7 +208,7 @@ impl VolumeApi for VolumeServer {
             VolumeOwner::Native
         };
         let volume = self.find(put.fid.volume, owner)?;
-        self.space.check_put()?;
+        self.space.check_put(put.body.len() as u64)?;
         let stored = self.note(volume.put(&self.deps.clock, &self.deps.rng, put).await)?;
         if stored.unchanged {
             self.counters.unchanged.add(1);
@@ -277,7 +277,7 @@ impl VolumeApi for VolumeServer {
     }
 
     async fn create_volume(&self, create: CreateVolume) -> Result<(), VolumeError> {
-        let _one = self.creating.lock().await;
+        let one = Arc::clone(&self.creating).lock_owned().await;
         if let Some(there) = self.volume(create.id) {
             let uuid = there.view().head.uuid();
             if uuid == create.uuid {
@@ -302,10 +302,11 @@ impl VolumeApi for VolumeServer {
             self.config.dir.clone(),
             self.config.fsync,
         );
-        let made =
-            tokio::task::spawn_blocking(move || VolumeLog::create(&deps, dir, &create, fsync))
-                .await;
-        self.start(made.unwrap_or(Err(VolumeError::Stopping))?)
+        let made = tokio::task::spawn_blocking(move || {
+            (VolumeLog::create(&deps, dir, &create, fsync), one)
+        });
+        let (log, _one) = made.await.map_err(|_| VolumeError::Stopping)?;
+        self.start(log?)
     }
 
     async fn lead(&self, volume: VolumeId, epoch: u64) -> Result<(), VolumeError> {
@@ -321,7 +322,7 @@ impl VolumeApi for VolumeServer {
         } else {
             &c.disk_type
         };
-        let full = self.space.check_put().is_err();
+        let full = self.space.check_put(0).is_err();
         let mut volumes: Vec<_> = self.volumes.read().values().cloned().collect();
         volumes.sort_by_key(|v| v.view().id);
         NodeReport {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use halofs_client::error::VolumeError;
 use halofs_runtime::disk::Space;
@@ -15,6 +15,8 @@ use crate::config::VolumeConfig;
 const ASK_EVERY_NS: u64 = 1_000_000_000;
 const SOFT_MAX: u64 = 2 << 30;
 const HARD_MAX: u64 = 512 << 20;
+/// The names' store lives on the same disk and keeps the last of it for deletes: puts end well before that.
+const HARD_MIN: u64 = 160 << 20;
 
 /// The disk's space, asked for at most once a second.
 pub(super) struct SpaceGuard {
@@ -24,6 +26,8 @@ pub(super) struct SpaceGuard {
     soft: Option<u64>,
     hard: Option<u64>,
     last: Mutex<Option<(u64, Space)>>,
+    /// Body bytes let in since the disk was asked: many of them are a reason to ask early.
+    since: AtomicU64,
     low: AtomicBool,
     full: AtomicBool,
     roomy: Arc<AtomicBool>,
@@ -39,6 +43,7 @@ impl SpaceGuard {
             soft: config.soft_free,
             hard: config.hard_free,
             last: Mutex::new(None),
+            since: AtomicU64::new(0),
             low: AtomicBool::new(false),
             full: AtomicBool::new(false),
             roomy: Arc::new(AtomicBool::new(false)),
@@ -56,6 +61,7 @@ impl SpaceGuard {
         let now = self.clock.monotonic_ns();
         if let Some((at, space)) = *last
             && now.saturating_sub(at) < ASK_EVERY_NS
+            && self.since.load(Ordering::Relaxed) < self.reserve(space) / 4
         {
             return space;
         }
@@ -68,7 +74,10 @@ impl SpaceGuard {
             }
         };
         *last = Some((now, space));
+        self.since.store(0, Ordering::Relaxed);
         let soft = self.soft.unwrap_or((space.total / 20).min(SOFT_MAX));
+        // Growth ends before puts do.
+        let soft = soft.max(self.reserve(space) / 4 * 5);
         let low = crossed(&self.low, space.free, soft);
         self.roomy.store(!low, Ordering::Relaxed);
         let was = self.full.load(Ordering::Relaxed);
@@ -80,7 +89,9 @@ impl SpaceGuard {
     }
 
     fn reserve(&self, space: Space) -> u64 {
-        self.hard.unwrap_or((space.total / 50).min(HARD_MAX))
+        let least = HARD_MIN.min(space.total / 5);
+        self.hard
+            .unwrap_or((space.total / 50).clamp(least, HARD_MAX))
     }
 
     /// Below the soft watermark.
@@ -89,8 +100,9 @@ impl SpaceGuard {
         self.low.load(Ordering::Relaxed)
     }
 
-    /// Refuses puts below the hard watermark.
-    pub(super) fn check_put(&self) -> Result<(), VolumeError> {
+    /// Refuses puts below the hard watermark; lets `bytes` in otherwise.
+    pub(super) fn check_put(&self, bytes: u64) -> Result<(), VolumeError> {
+        self.since.fetch_add(bytes, Ordering::Relaxed);
         self.refresh();
         if self.full.load(Ordering::Relaxed) {
             Err(self.full_error())
