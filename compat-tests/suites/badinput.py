@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 
 from harness.sigv4 import EMPTY, UNSIGNED, Wire, http, render
 
@@ -11,6 +12,7 @@ from .native import assign, multipart
 from .s3_objects import want
 
 X = "/buc/bad"
+TABLE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "tables", "badinput.tsv")
 KIB = 1024
 
 
@@ -293,8 +295,31 @@ def flat(t, s, rounds):
         assert grown < 24 << 20, grown
 
 
+def golden():
+    """label -> (status, code): the exact answer of every bad request, written down once and looked over."""
+    with open(TABLE, encoding="utf-8") as f:
+        rows = [line.rstrip("\n").split("\t") for line in f if line.strip() and not line.startswith("#")]
+    return {label: (int(status) if status != "-" else None, code if code != "-" else None) for label, status, code in rows}
+
+
+def note(label, r):
+    """Collects the answers of a run that writes the table anew (RECORD=file in the environment)."""
+    if os.environ.get("RECORD"):
+        with open(os.environ["RECORD"], "a", encoding="utf-8") as f:
+            f.write("%s\t%s\t%s\n" % (label, r.status if r else "-", (r.code if r else None) or "-"))
+
+
+def exact(label, r):
+    """The answer is the one in the table."""
+    note(label, r)
+    expected = golden().get(label)
+    got = (r.status, r.code) if r is not None else (None, None)
+    assert os.environ.get("RECORD") or got == expected, "got %s, the table says %s" % (got, expected)
+
+
 def judge(t, label, r, allowed):
     with t.case(label):
+        exact(label, r)
         got = (r.status, r.code) if r is not None else (None, None)
         assert got in allowed or (r is not None and not r.body and (r.status, None) in {(s, None) for s, _ in allowed}), "got %s %r, want %s" % (
             got, r and r.body[:150], sorted(map(str, allowed)))
@@ -325,6 +350,7 @@ def test_protocol(t):
             r = raw_send(s.addr[port], data)
             t.count("bad requests")
             with t.case("%s %s" % (port, label)):
+                exact("%s %s" % (port, label), r)
                 assert (r.status if r else None) in allowed, r
     for label, cut in (("head cut off", 40), ("body cut off", None)):
         with t.case(label):
@@ -351,6 +377,7 @@ def test_native(t):
         r = send(port, method, target, headers, body)
         t.count("bad requests")
         with t.case(label):
+            exact("native " + label, r)
             assert r is not None and r.status in statuses, "got %r, want %s" % (r, statuses)
             if r.status >= 400 and r.body and method != "GET":
                 assert "size" not in r.body.decode(errors="replace") or json.loads(r.body).get("size", 0) == 0, r.body
