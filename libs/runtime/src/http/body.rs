@@ -62,8 +62,12 @@ pub enum RequestBodyError {
 pub(crate) struct Exchange {
     /// Body bytes that arrived.
     pub(crate) bytes_in: AtomicU64,
-    /// The body was dropped before its end: the connection cannot be used again.
+    /// The body was dropped before its end: an HTTP/1.1 connection cannot be used again.
     pub(crate) unread: AtomicBool,
+    /// The connection carries other requests beside this one.
+    pub(crate) multiplexed: bool,
+    /// What was not read of a body that shares its connection; see `exchange`.
+    pub(crate) leftover: Mutex<Option<Incoming>>,
 }
 
 enum Source {
@@ -201,6 +205,12 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.ended && !self.is_end_stream() {
             self.exchange.unread.store(true, Ordering::Relaxed);
+            if self.exchange.multiplexed
+                && let Source::Wire(body) =
+                    std::mem::replace(&mut self.source, Source::Memory(None))
+            {
+                *self.exchange.leftover.lock() = Some(body);
+            }
         }
     }
 }

@@ -25,11 +25,11 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use super::serve::Timeouts;
 use crate::clock::Clock;
 
-/// How long a socket with an unread request body is read and thrown away after the answer, so that the client sees the
-/// answer and not a reset.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long an unread request body is read and thrown away after the answer, so that the client sees the answer and not a
+/// reset.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Bytes thrown away at most while lingering.
-const LINGER_BYTES: usize = 64 << 20;
+pub(crate) const LINGER_BYTES: usize = 64 << 20;
 
 /// Times are [`Clock::monotonic_ns`], 0 means "not now".
 #[derive(Debug)]

@@ -1,4 +1,8 @@
 //! One request from its head to the end of its answer: id, checks, counters and the log line.
+//!
+//! An answer may end before the request's body has arrived. An HTTP/1.1 connection then lingers and closes (`conn`). On
+//! HTTP/2 the stream would be reset with `NO_ERROR` at once, and curl 7.88 then loses an answer that it had already got:
+//! so the rest of the body is read and thrown away for a while, and only what still comes after that is reset.
 
 use std::fmt;
 use std::future::Future;
@@ -57,10 +61,13 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
     type Future = Answer;
 
     fn call(&self, req: Request<Incoming>) -> Answer {
-        let exchange = Arc::new(Exchange::default());
+        let version = req.version();
+        let exchange = Arc::new(Exchange {
+            multiplexed: version == Version::HTTP_2,
+            ..Exchange::default()
+        });
         self.conn.begin();
         self.port.metrics.in_flight.add(1);
-        let version = req.version();
         if version == Version::HTTP_2 {
             self.conn.h2.store(true, Ordering::Relaxed);
         }
@@ -201,7 +208,12 @@ impl Drop for End {
         let now = self.port.clock.monotonic_ns();
         let ns = now.saturating_sub(self.started);
         let bytes_in = self.exchange.bytes_in.load(Ordering::Relaxed);
-        if self.exchange.unread.load(Ordering::Relaxed) {
+        if self.exchange.multiplexed {
+            let leftover = self.exchange.leftover.lock().take();
+            if let Some(body) = leftover.filter(|_| self.whole) {
+                self.port.linger(body);
+            }
+        } else if self.exchange.unread.load(Ordering::Relaxed) {
             self.conn.unread.store(true, Ordering::Relaxed);
         }
         self.conn.end(now);

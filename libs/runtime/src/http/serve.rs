@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use halofs_types::limits;
 
 use super::Handler;
-use super::conn::{ConnState, Expired, Guarded};
+use super::conn::{ConnState, Expired, Guarded, LINGER, LINGER_BYTES};
 use super::exchange::Exchanges;
 use crate::clock::Clock;
 use crate::metrics::PortMetrics;
@@ -109,6 +112,35 @@ pub(crate) struct Port {
     drain: CancellationToken,
     /// Everything ends now.
     cut: CancellationToken,
+    /// What the end of [`serve`] waits for.
+    tasks: TaskTracker,
+}
+
+impl Port {
+    /// Reads the rest of a request's body after its answer and throws it away, until it ends, or time or bytes are used
+    /// up.
+    pub(crate) fn linger(self: &Arc<Self>, mut body: Incoming) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let port = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let rest = async {
+                let mut left = LINGER_BYTES;
+                while let Some(Ok(frame)) = body.frame().await {
+                    left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                    if left == 0 {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = rest => {}
+                () = port.clock.sleep(LINGER) => {}
+                () = port.cut.cancelled() => {}
+            }
+        });
+    }
 }
 
 /// A listening socket. Port 0 picks a free one.
@@ -134,6 +166,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let cut = CancellationToken::new();
+    let tasks = TaskTracker::new();
     let port = Arc::new(Port {
         handler,
         metrics: options.metrics,
@@ -144,8 +177,8 @@ pub async fn serve(
         http: builder(),
         drain: stop.clone(),
         cut: cut.clone(),
+        tasks: tasks.clone(),
     });
-    let tasks = TaskTracker::new();
     let room = Arc::new(Semaphore::new(options.connections_max));
     for listener in listeners {
         let (port, room, tasks) = (Arc::clone(&port), Arc::clone(&room), tasks.clone());

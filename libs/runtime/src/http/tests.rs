@@ -24,6 +24,8 @@ use crate::clock::{Clock, ManualClock, SharedManualClock};
 use crate::metrics::PortMetrics;
 use crate::rng::OsRng;
 
+mod h2;
+
 /// Answers by path.
 struct Echo {
     started: Notify,
@@ -500,40 +502,6 @@ async fn draining_cuts_what_does_not_finish() {
         "{gone:?} {answer}"
     );
     server.done.await.unwrap();
-}
-
-#[tokio::test]
-async fn h2_by_prior_knowledge_on_a_plain_port() {
-    let server = start(|_| {});
-    let io = hyper_util::rt::TokioIo::new(server.connect().await);
-    let exec = hyper_util::rt::TokioExecutor::new();
-    let (mut send, conn) =
-        hyper::client::conn::http2::handshake::<_, _, http_body_util::Full<Bytes>>(exec, io)
-            .await
-            .unwrap();
-    let driver = tokio::spawn(conn);
-    for (method, path, want) in [
-        ("POST", "/", "abc"),
-        ("HEAD", "/id", ""),
-        ("GET", "/empty", ""),
-    ] {
-        let req = http::Request::builder()
-            .method(method)
-            .uri(format!("http://a{path}"))
-            .body(http_body_util::Full::from("abc"))
-            .unwrap();
-        let answer = send.send_request(req).await.unwrap();
-        assert!(answer.headers().contains_key("x-amz-request-id"));
-        let body = http_body_util::BodyExt::collect(answer.into_body())
-            .await
-            .unwrap()
-            .to_bytes();
-        assert_eq!(body, want);
-    }
-    drop(send);
-    server.stop.cancel();
-    server.done.await.unwrap();
-    driver.abort();
 }
 
 /// The time of the test certificate.
