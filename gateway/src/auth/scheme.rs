@@ -2,6 +2,8 @@
 //! a credential scope of S3. Without this a repeated or mangled `Authorization` header would make a request anonymous,
 //! and a wrong scope would be answered in words that no client expects.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -10,11 +12,21 @@ use crate::error::{Code, GatewayError};
 const V4: &str = "AWS4-HMAC-SHA256";
 /// Services of a credential scope that this endpoint answers for.
 pub(crate) const SERVICES: [&str; 2] = ["s3", "s3express"];
+/// Ways of sending a body; that of ECDSA is refused where it is met.
+const MODES: [&str; 6] = [
+    "UNSIGNED-PAYLOAD",
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+];
 const USE_V4: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 
 /// Looks at the ways in which a request claims to be signed.
 pub(crate) fn check(headers: &HeaderMap, query: Option<&str>) -> Result<(), GatewayError> {
+    content_sha256(headers)?;
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next();
     let presigned = presigned(query)?;
@@ -34,6 +46,28 @@ pub(crate) fn check(headers: &HeaderMap, query: Option<&str>) -> Result<(), Gate
             )),
         },
     }
+}
+
+/// `x-amz-content-sha256` is a hash or names a way of sending the body; both decide how the body is read.
+fn content_sha256(headers: &HeaderMap) -> Result<(), GatewayError> {
+    let mut values = headers.get_all("x-amz-content-sha256").iter();
+    let Some(value) = values.next() else {
+        return Ok(());
+    };
+    let value = value.to_str().unwrap_or_default();
+    let hex = value.len() == 64
+        && value
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let base64 = || STANDARD.decode(value).is_ok_and(|raw| raw.len() == 32);
+    if values.next().is_none() && (MODES.contains(&value) || hex || base64()) {
+        return Ok(());
+    }
+    Err(GatewayError::refused(
+        Code::InvalidArgument,
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+    ))
 }
 
 fn authorization(text: &str) -> Result<(), GatewayError> {
@@ -202,6 +236,32 @@ mod tests {
         assert_eq!(said(&[&bad_scope("aws4_request", "aws4")], None), malformed);
         assert_eq!(said(&[&bad_scope("20260101", "2026")], None), malformed);
         assert_eq!(said(&[&bad_scope("AK/", "")], None), malformed);
+    }
+
+    #[test]
+    fn a_content_hash_is_a_hash_or_a_way_of_sending() {
+        let said = |values: &[&str]| {
+            let mut map = HeaderMap::new();
+            for v in values {
+                map.append("x-amz-content-sha256", HeaderValue::from_str(v).unwrap());
+            }
+            check(&map, None).is_ok()
+        };
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let base64 = "CD/lALXcA07augfdOdp72AwIg85a9zWDJ5zoXrZub80=";
+        assert!(said(&[]) && said(&[hex]) && said(&[base64]) && MODES.iter().all(|m| said(&[m])));
+        let upper = hex.to_ascii_uppercase();
+        for bad in [
+            "",
+            "zz",
+            "STREAMING-NONSENSE",
+            &hex[1..],
+            upper.as_str(),
+            &base64[4..],
+        ] {
+            assert!(!said(&[bad]), "{bad}");
+        }
+        assert!(!said(&[hex, hex]));
     }
 
     #[test]

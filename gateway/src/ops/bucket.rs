@@ -30,7 +30,7 @@ pub(crate) async fn create(
     region: &str,
 ) -> Result<Bucket, GatewayError> {
     check_new_name(name)?;
-    check_region(region)?;
+    check_region(&gw.config.region, region)?;
     let new = NewBucket {
         name: name.to_owned(),
         owner: owner.clone(),
@@ -67,13 +67,20 @@ fn check_new_name(name: &str) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// Any region's name is taken as it came (`-s3.region` says only what the server calls itself), if it can be one.
-fn check_region(region: &str) -> Result<(), GatewayError> {
-    let fits = region.len() <= 64
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fits {
+/// A client's own region is taken as it came, so that its settings need not follow `-s3.region`; what no region can be
+/// called is a mistake.
+fn check_region(ours: &str, region: &str) -> Result<(), GatewayError> {
+    let words: Vec<&str> = region.split('-').collect();
+    let named = match words.split_last() {
+        Some((number, names)) if names.len() >= 2 => {
+            let word = |w: &&str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase());
+            let digits =
+                (1..=2).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+            names.iter().all(word) && digits
+        }
+        Some(_) | None => false,
+    };
+    if region.is_empty() || region == ours || region == "EU" || (named && region.len() <= 64) {
         Ok(())
     } else {
         Err(Code::InvalidLocationConstraint.into())
@@ -139,11 +146,21 @@ mod tests {
             assert!(check_new_name(bad).is_err(), "{bad}");
         }
         assert!(check_new_name("plain-bucket.1").is_ok());
-        assert!(
-            check_region("eu-west-1").is_ok()
-                && check_region("EU").is_ok()
-                && check_region("").is_ok()
-        );
-        assert!(check_region("eu west").is_err() && check_region(&"x".repeat(65)).is_err());
+        for ok in ["", "us-east-1", "eu-west-1", "us-gov-west-1", "EU", "home"] {
+            assert!(check_region("home", ok).is_ok(), "{ok}");
+        }
+        let long = format!("us-{}-1", "x".repeat(64));
+        for bad in [
+            "mars",
+            "eu west",
+            "eu-west",
+            "-west-1",
+            "eu-west-",
+            "eu-WEST-1",
+            "us-east-100",
+            &long,
+        ] {
+            assert!(check_region("home", bad).is_err(), "{bad}");
+        }
     }
 }

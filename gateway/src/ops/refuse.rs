@@ -28,6 +28,8 @@ enum Rule {
     Encryption,
     /// A key that the client holds.
     CustomerKey,
+    /// Where a website sends its visitors; kept with the object.
+    Redirect,
 }
 
 const LOCK: Rule = Rule::Never(
@@ -51,6 +53,8 @@ const CANNED_KNOWN: &[&str] = &[
     "bucket-owner-read",
     "log-delivery-write",
 ];
+
+const REDIRECTS: [&str; 3] = ["/", "http://", "https://"];
 
 /// Every header that may ask for what is not built.
 const RULES: &[(&str, Rule)] = &[
@@ -172,6 +176,7 @@ const RULES: &[(&str, Rule)] = &[
             "Unknown tagging directive",
         ),
     ),
+    ("x-amz-website-redirect-location", Rule::Redirect),
 ];
 
 /// Refuses a request whose headers ask for what is not built.
@@ -208,6 +213,8 @@ fn one(kind: Kind, rule: &Rule, value: &str) -> Result<(), GatewayError> {
             )),
             _ => Err(Code::InvalidEncryptionAlgorithmError.into()),
         },
+        Rule::Redirect if REDIRECTS.iter().any(|p| value.starts_with(p)) => Ok(()),
+        Rule::Redirect => Err(Code::InvalidRedirectLocation.into()),
         Rule::CustomerKey => Err(match kind {
             Kind::Write => GatewayError::refused(
                 Code::NotImplemented,
@@ -347,6 +354,16 @@ mod tests {
         ),
         ("x-amz-write-offset-bytes", "0", Some(Code::NotImplemented)),
         ("x-amz-website-redirect-location", "/x", None),
+        (
+            "x-amz-website-redirect-location",
+            "https://example.com/",
+            None,
+        ),
+        (
+            "x-amz-website-redirect-location",
+            "x",
+            Some(Code::InvalidRedirectLocation),
+        ),
         ("x-amz-request-payer", "requester", None),
         (
             "x-amz-bucket-object-lock-enabled",

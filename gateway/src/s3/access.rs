@@ -14,12 +14,12 @@ use s3s::dto::{
 use s3s::path::S3Path;
 use s3s::{S3Error, S3Request, S3Result};
 
-use super::caller;
+use super::{caller, config};
 use crate::auth::actions::{self, Row, Target};
 use crate::auth::identity::{Action, Identity, Resource};
 use crate::error::{Code, GatewayError};
 use crate::gateway::Gateway;
-use crate::ops::refuse;
+use crate::ops::{bucket, refuse};
 
 /// Looks secrets up for signature checks.
 pub(crate) struct Keys(pub(crate) Arc<Gateway>);
@@ -40,9 +40,11 @@ pub(crate) struct Access(pub(crate) Arc<Gateway>);
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let identity = self
-            .admit(cx)
-            .map_err(|e| self.explain(e, cx.s3_op().name()))?;
+        let operation = cx.s3_op().name();
+        let identity = self.admit(cx).map_err(|e| self.explain(e, operation))?;
+        self.of_owner(cx)
+            .await
+            .map_err(|e| self.explain(e, operation))?;
         cx.extensions_mut().insert(identity);
         Ok(())
     }
@@ -86,11 +88,15 @@ impl S3Access for Access {
     }
 
     async fn copy_object(&self, req: &mut S3Request<CopyObjectInput>) -> S3Result<()> {
-        source(&req.extensions, &req.input.copy_source)
+        source(&req.extensions, &req.input.copy_source)?;
+        self.of_source_owner(&req.headers, &req.input.copy_source)
+            .await
     }
 
     async fn upload_part_copy(&self, req: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
-        source(&req.extensions, &req.input.copy_source)
+        source(&req.extensions, &req.input.copy_source)?;
+        self.of_source_owner(&req.headers, &req.input.copy_source)
+            .await
     }
 
     async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
@@ -146,6 +152,39 @@ impl Access {
         Ok(Arc::clone(identity))
     }
 
+    /// What needs the bucket's row: its owner must be the one that the client expects, and a write that is not built is
+    /// refused before its document is read, whatever that holds.
+    async fn of_owner(&self, cx: &S3AccessContext<'_>) -> Result<(), GatewayError> {
+        let operation = cx.s3_op().name();
+        let Some(name) = cx.s3_path().get_bucket_name() else {
+            return Ok(());
+        };
+        let unbuilt = config::is_unbuilt(operation);
+        let expected = expected(cx.headers(), "x-amz-expected-bucket-owner");
+        if operation == "CreateBucket" || (!unbuilt && expected.is_none()) {
+            return Ok(());
+        }
+        bucket::open(&self.0, name, expected).await?;
+        if unbuilt {
+            let message = format!("{operation} is not implemented");
+            return Err(GatewayError::refused(Code::NotImplemented, message));
+        }
+        Ok(())
+    }
+
+    /// The source of a copy may have an expected owner of its own.
+    async fn of_source_owner(
+        &self,
+        headers: &http::HeaderMap,
+        source: &CopySource,
+    ) -> S3Result<()> {
+        let expected = expected(headers, "x-amz-source-expected-bucket-owner");
+        if let (Some(_), CopySource::Bucket { bucket, .. }) = (expected, source) {
+            bucket::open(&self.0, bucket, expected).await?;
+        }
+        Ok(())
+    }
+
     /// HeadBucket tells the region even when it refuses: clients follow it.
     fn explain(&self, error: GatewayError, op: &str) -> S3Error {
         let mut out = S3Error::from(error);
@@ -158,6 +197,11 @@ impl Access {
         }
         out
     }
+}
+
+/// An account id that no account has when the header is not text.
+fn expected<'h>(headers: &'h http::HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}"))
 }
 
 fn allowed(identity: &Identity, signed: bool, row: &Row, path: &S3Path) -> bool {

@@ -41,7 +41,8 @@ fn absent(code: Code, operation: &str) -> s3s::S3Error {
 }
 
 macro_rules! of_bucket {
-    ($($name:ident($input:ident) -> $output:ident: $code:ident;)*) => {$(
+    ($($name:ident($input:ident) -> $output:ident: $code:ident;)*) => {
+        $(
         pub(crate) async fn $name(
             gw: &Gateway,
             req: S3Request<dto::$input>,
@@ -50,7 +51,18 @@ macro_rules! of_bucket {
             let operation = stringify!($input).trim_end_matches("Input");
             Err(absent(Code::$code, operation))
         }
-    )*};
+    )*
+
+        /// What each of them says.
+        const OF_BUCKET: &[(&str, Code)] = &[$((stringify!($input), Code::$code),)*];
+    };
+}
+
+/// Whether the operation is refused with 501 in any bucket that exists.
+pub(super) fn is_unbuilt(operation: &str) -> bool {
+    OF_BUCKET.iter().any(|(input, code)| {
+        *code == Code::NotImplemented && input.strip_suffix("Input") == Some(operation)
+    })
 }
 
 macro_rules! of_object {

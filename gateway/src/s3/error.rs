@@ -8,6 +8,9 @@ use crate::error::{Code, GatewayError};
 impl From<GatewayError> for S3Error {
     fn from(error: GatewayError) -> Self {
         let (code, message) = table(&error);
+        if code == Code::InternalError {
+            tracing::error!(%error, "a request failed");
+        }
         s3_error(code, message)
     }
 }

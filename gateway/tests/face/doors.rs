@@ -69,6 +69,44 @@ async fn signatures_decide() {
 }
 
 #[tokio::test]
+async fn every_operation_heeds_the_expected_owner() {
+    let w = World::new();
+    w.bucket("own").await;
+    w.filer.put("own", "k");
+    let before = w.filer.writes();
+    let ask = |method, target: &str, name: &str, owner: &str| {
+        let mut call = Call::new(method, target).header(name, owner);
+        if name.contains("source") {
+            call = call.header("x-amz-copy-source", "/own/k");
+        }
+        w.send(call.sign("ADMIN", "admin-secret"))
+    };
+    let (here, source) = (
+        "x-amz-expected-bucket-owner",
+        "x-amz-source-expected-bucket-owner",
+    );
+    for (method, target, name) in [
+        ("HEAD", "/own/k", here),
+        ("GET", "/own/k", here),
+        ("GET", "/own/k?attributes", here),
+        ("GET", "/own/k?tagging", here),
+        ("DELETE", "/own/k", here),
+        ("POST", "/own/k?uploads", here),
+        ("GET", "/own?uploads", here),
+        ("PUT", "/own/k2", source),
+        ("PUT", "/own/k2?partNumber=1&uploadId=x", source),
+    ] {
+        let got = ask(method, target, name, "acc-other").await;
+        assert_eq!(got.status, 403, "{method} {target} {name}");
+    }
+    let put = Call::new("PUT", "/own/k").header(here, "acc-other");
+    let put = put.body("new").sign("ADMIN", "admin-secret");
+    assert_eq!(w.send(put).await.code(), "AccessDenied");
+    assert_eq!(w.filer.writes(), before, "nothing was changed");
+    assert_eq!(ask("HEAD", "/own/k", here, "acc-admin").await.status, 200);
+}
+
+#[tokio::test]
 async fn permissions_hold_for_every_way_in() {
     let w = World::new();
     for b in ["bkt", "bkt234", "open", "opener"] {

@@ -101,7 +101,7 @@ async fn what_is_not_built_says_so() {
 }
 
 #[tokio::test]
-async fn puts_of_configuration_are_501_once_understood() {
+async fn puts_of_configuration_are_501_whatever_they_hold() {
     let w = World::new();
     w.bucket("cfg").await;
     let put = |target: &str, body: &str| {
@@ -143,7 +143,13 @@ async fn puts_of_configuration_are_501_once_understood() {
             501,
         ),
         ("/nobucket?policy", "{}", 404),
-        ("/cfg?versioning", "<Versioning", 400),
+        ("/cfg?versioning", "<Versioning", 501),
+        (
+            "/cfg/k?encryption",
+            "<ObjectEncryption><SSEKMS><KMSKeyArn>a</KMSKeyArn></SSEKMS></ObjectEncryption>",
+            501,
+        ),
+        ("/cfg?requestPayment", "<RequestPayment", 400),
     ];
     for (target, body, status) in table {
         let got = w.send(put(target, body)).await;
@@ -185,8 +191,10 @@ async fn documents_are_checked_before_they_count() {
         .sign("ADMIN", "admin-secret");
     call.body[9] = b'X';
     assert_eq!(w.send(call).await.status, 400);
-    let mut call = Call::new("PUT", "/chk?policy")
-        .body("{}")
+    let mut call = Call::new("PUT", "/chk?requestPayment")
+        .body(
+            "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>",
+        )
         .sign("ADMIN", "admin-secret");
     call.body[0] = b'[';
     assert_eq!(w.send(call).await.code(), "XAmzContentSHA256Mismatch");
