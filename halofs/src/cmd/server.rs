@@ -27,12 +27,17 @@ pub(crate) async fn run(args: &ServerArgs, main_port_given: bool) -> anyhow::Res
     Ok(())
 }
 
-/// A bare level is about halofs: the Raft library's own story is told from `warn` on.
+/// A bare level is about halofs: the Raft library's own story is told from `warn` on. The S3 library is silent unless it
+/// is asked for by name: it calls every refusal an error, and its `debug` tells computed signatures.
 fn filter(level: &str) -> String {
-    match level {
-        "info" | "debug" | "trace" => format!("{level},openraft=warn"),
-        other => other.to_owned(),
+    let mut filter = level.to_owned();
+    if matches!(level, "info" | "debug" | "trace") {
+        filter.push_str(",openraft=warn");
     }
+    if !level.contains("s3s") {
+        filter.push_str(",s3s=off");
+    }
+    filter
 }
 
 /// Keys are in memory: no core dump, and no other process of the user may read it.
@@ -123,8 +128,8 @@ fn clients(args: &ServerArgs, server: &Server, endpoint: &str) -> Vec<String> {
         };
     let aws = format!("{env}aws{aws_profile} --region {region} --endpoint-url {endpoint}{aws_ca}");
     let rclone = format!(
-        "{env}rclone{rclone_ca} sync . \":s3,provider=Other,env_auth=true{rclone_profile},region={region},\
-         endpoint='{endpoint}':my-bucket\""
+        "{env}rclone{rclone_ca} copy /etc/hostname \":s3,provider=Other,env_auth=true{rclone_profile},region={region},\
+         endpoint='{endpoint}':my-bucket/\""
     );
     lines.push(String::new());
     lines.push(format!("  {aws} s3 mb s3://my-bucket"));
@@ -160,7 +165,14 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{filter, quoted};
+
+    #[test]
+    fn libraries_are_quiet_unless_asked() {
+        assert_eq!(filter("info"), "info,openraft=warn,s3s=off");
+        assert_eq!(filter("warn"), "warn,s3s=off");
+        assert_eq!(filter("warn,s3s=error"), "warn,s3s=error");
+    }
 
     #[test]
     fn words_survive_a_shell() {
