@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use lines::Lines;
 
 mod lines;
+mod text;
 
 pub use lines::ACCESS;
 
@@ -70,7 +71,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
         .with_writer(lines)
         .with_ansi(false);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => builder.event_format(text::Text).try_init(),
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
