@@ -31,7 +31,8 @@ impl Clock for RealClock {
     fn monotonic_ns(&self) -> u64 {
         let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let secs = u64::try_from(t.tv_sec).unwrap_or(0);
-        secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(t.tv_nsec).unwrap_or(0))
+        secs.saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(t.tv_nsec).unwrap_or(0))
     }
 
     fn sleep(&self, d: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -49,7 +50,10 @@ pub struct ManualClock {
 impl ManualClock {
     /// Starts at `now`.
     pub fn new(now: Timestamp) -> Arc<Self> {
-        Arc::new(Self { state: parking_lot::Mutex::new((now.0, 0)), moved: tokio::sync::Notify::new() })
+        Arc::new(Self {
+            state: parking_lot::Mutex::new((now.0, 0)),
+            moved: tokio::sync::Notify::new(),
+        })
     }
 
     /// Moves both clocks forward and wakes whoever sleeps.

@@ -35,7 +35,8 @@ pub struct OsRng;
 
 impl Rng for OsRng {
     fn fill(&self, out: &mut [u8]) {
-        getrandom::fill(out).expect("the kernel's random generator answers once the machine has booted");
+        getrandom::fill(out)
+            .expect("the kernel's random generator answers once the machine has booted");
     }
 }
 
