@@ -37,6 +37,9 @@ struct Faults {
     free: AtomicU64,
     direct_bytes: AtomicUsize,
     syncs: AtomicUsize,
+    /// The next sync of a folder waits until this is false again.
+    hold: AtomicBool,
+    holds: AtomicUsize,
 }
 
 struct FaultyDisk(Arc<Faults>);
@@ -77,6 +80,12 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let hold = || self.0.hold.load(Ordering::SeqCst);
+        if hold() && self.0.holds.fetch_add(1, Ordering::SeqCst) == 0 {
+            while hold() {
+                std::thread::yield_now();
+            }
+        }
         RealDisk.sync_dir(path)
     }
 
@@ -194,17 +203,7 @@ impl World {
     async fn with_volume(&self, fsync: bool) -> Arc<VolumeServer> {
         self.faults.free.store(FREE * 4, Ordering::SeqCst);
         let s = self.open(fsync);
-        let create = CreateVolume {
-            id: VolumeId(1),
-            uuid: Uuid([1; 16]),
-            collection: String::new(),
-            collection_uuid: Uuid([2; 16]),
-            owner: VolumeOwner::Native,
-            placement: Placement::default(),
-            epoch: 1,
-            generation: 0,
-        };
-        s.create_volume(create).await.unwrap();
+        s.create_volume(creation()).await.unwrap();
         self.free(FREE);
         s.node_report().await;
         s
@@ -213,6 +212,19 @@ impl World {
     fn free(&self, free: u64) {
         self.faults.free.store(free, Ordering::SeqCst);
         self.clock.advance(Duration::from_secs(2));
+    }
+}
+
+fn creation() -> CreateVolume {
+    CreateVolume {
+        id: VolumeId(1),
+        uuid: Uuid([1; 16]),
+        collection: String::new(),
+        collection_uuid: Uuid([2; 16]),
+        owner: VolumeOwner::Native,
+        placement: Placement::default(),
+        epoch: 1,
+        generation: 0,
     }
 }
 
@@ -433,4 +445,37 @@ async fn a_mount_after_a_clean_stop_reads_no_more_than_the_mark() {
         put(&s, 1000, "more").await.unwrap();
         s.stop().await;
     }
+}
+
+/// Whoever asked for a volume goes away while it is made, and it is asked for again: the first making never replaces the
+/// file that the second one's needles are in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_made_twice_at_once_is_made_once() {
+    let w = World::new();
+    w.faults.free.store(FREE * 4, Ordering::SeqCst);
+    let s = w.open(true);
+    w.faults.hold.store(true, Ordering::SeqCst);
+    let maker = Arc::clone(&s);
+    let first = tokio::spawn(async move { maker.create_volume(creation()).await });
+    while w.faults.holds.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let maker = Arc::clone(&s);
+    let mut second = tokio::spawn(async move { maker.create_volume(creation()).await });
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
+    w.faults.hold.store(false, Ordering::SeqCst);
+    assert!(
+        early.is_err(),
+        "the second making did not wait for the first"
+    );
+    second.await.unwrap().unwrap();
+    put(&s, 1, "one").await.unwrap();
+    s.stop().await;
+    drop(s);
+    let s = w.open(true);
+    s.lead(VolumeId(1), 2).await.unwrap();
+    assert_eq!(get(&s, 1).await.unwrap(), "one");
+    s.stop().await;
 }

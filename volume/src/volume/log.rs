@@ -436,7 +436,11 @@ impl VolumeLog {
         let Err(e) = self.view.file.write_at(slices, self.end) else {
             return Ok(());
         };
-        if e.kind() == io::ErrorKind::StorageFull && self.flight.is_empty() {
+        let full = matches!(
+            e.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        if full && self.flight.is_empty() {
             // Nothing of this batch was acked or synced. What was written of it goes, and the room behind it too.
             let cut = self
                 .view

@@ -77,14 +77,18 @@ pub fn mount(
     }
     let state = load_state(&*deps.disk, paths, &head)?;
     // A process that was killed leaves written batches that no sync covered, and a whole one would be served below.
-    file.sync_all().map_err(|e| at("sync", e))?;
+    // A failure says the same as a fence does: nothing is known of what is cached, and the file is read whole.
+    let unsynced = file.sync_all();
+    if let Err(e) = &unsynced {
+        tracing::error!(volume = %id, error = %e, "the volume's file could not be synced; it is read whole from its disk");
+    }
     // Past the page cache: after a failed sync it holds bytes that the disk does not.
     let direct = deps
         .disk
         .open(&paths.vol, Open::ReadDirect)
         .map_err(|e| at("open for direct reads", e))?;
     let mut window = Window::new(&*direct).map_err(|e| at("read", e))?;
-    let whole = state.as_ref().is_none_or(|s| s.fenced);
+    let whole = unsynced.is_err() || state.as_ref().is_none_or(|s| s.fenced);
     let known = if whole {
         None
     } else {
@@ -105,8 +109,12 @@ pub fn mount(
     report(id, &scan);
     if let Some((from, to)) = scan.cut {
         quarantine(&*deps.disk, paths, id, &mut window, (from, to))?;
-        drop(window);
-        file.set_len(from).map_err(|e| at("cut", e))?;
+    }
+    drop(window);
+    // What a failed sync left in the page cache alone is cut too: the page that the next batch is written to would
+    // carry it to the disk, behind that batch.
+    if scan.cut.is_some() || whole {
+        file.set_len(scan.tail_end).map_err(|e| at("cut", e))?;
         if options.sync_cut {
             file.sync_all().map_err(|e| at("sync the cut", e))?;
         }

@@ -48,12 +48,16 @@ impl<'a> Window<'a> {
         Ok(self.buf.get(skip..end).unwrap_or_default())
     }
 
+    /// What the disk lacks of the file's length, as after a failed sync, was never written: zeros.
     fn fill(&mut self, at: u64, want: usize) -> io::Result<()> {
+        self.buf.clear();
         self.buf.resize(want, 0);
         self.at = at;
-        let got = self.file.read_at(&mut self.buf, at)?;
-        self.buf.truncate(got);
-        Ok(())
+        let read = self.file.read_at(&mut self.buf, at);
+        if read.is_err() {
+            self.buf.clear();
+        }
+        read.map(|_| ())
     }
 
     /// Calls `each` on the bytes `from..to` in pieces; stops early when it answers false.

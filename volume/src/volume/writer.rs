@@ -161,11 +161,8 @@ impl Queue {
             }
             batch.add(group);
         }
-        if batch.records.is_empty() {
-            w.orders.pop_front()
-        } else {
-            None
-        }
+        // Behind the batch; a queue that never runs dry must not keep a fence waiting.
+        w.orders.pop_front()
     }
 }
 
@@ -394,5 +391,40 @@ impl Writer {
         if !self.deps.housekeeper.give(chore) {
             self.zeroing.store(false, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::Sealed;
+    use super::super::index::Slot;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_does_not_wait_for_the_queue_to_run_dry() {
+        let queue = Queue::new();
+        let record = Sealed {
+            key: 1,
+            plain_len: 0,
+            tombstone: true,
+            append_ns: 1,
+            commit: [0; 16],
+            len: 112,
+            parts: Vec::new(),
+        };
+        let seen = Slot::Absent;
+        let room = Arc::clone(&queue.room).acquire_owned().await.unwrap();
+        let (done, _answer) = oneshot::channel();
+        let group = Group {
+            records: vec![Pending { record, seen }],
+            done,
+            room,
+        };
+        queue.push(|w| w.groups.push_back(group)).unwrap();
+        queue.fence(std::io::Error::other("injected"));
+        let mut batch = Batch::default();
+        let order = queue.next(&mut batch, Duration::ZERO);
+        assert_eq!(batch.records.len(), 1);
+        assert!(matches!(order, Some(Order::Fence(_))));
     }
 }

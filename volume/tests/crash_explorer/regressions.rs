@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use halofs_client::pieces::Pieces;
 use halofs_runtime::Disk;
-use halofs_runtime::disk::sim::{Fate, SimDisk};
+use halofs_runtime::disk::Open;
+use halofs_runtime::disk::sim::{Fate, Fault, SimDisk};
 use halofs_volume::volume::encode::{Plain, seal_needle};
 use halofs_volume::volume::index::Slot;
 use halofs_volume::volume::log::{Pending, VolumeLog};
 
 use crate::history::see;
 use crate::model::{Seen, body};
-use crate::world::{VOLUME, creation, deps, dir};
+use crate::world::{VOLUME, creation, deps, dir, file};
 
 fn volume(disk: &SimDisk) -> VolumeLog {
     disk.create_dir_all(&dir()).unwrap();
@@ -83,5 +84,58 @@ fn a_missing_sector_damages_nobody() {
             let seen = see(log.view(), &image, 1);
             assert_eq!(seen, Ok(Seen::Version(1)), "length {len}, sector {missing}");
         }
+    }
+}
+
+/// A sync failed: the page cache shows a batch that the disk lacks. After the mount nothing of it is cached behind the
+/// log's end, where the next write to that page would carry it to the disk.
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_cut() {
+    let mut lacked = 0;
+    for luck in 0..40 {
+        let disk = SimDisk::new();
+        disk.set_luck(luck);
+        let mut log = volume(&disk);
+        let first = [put(&log, 1, 100)];
+        log.begin(&first).unwrap();
+        log.finish(&mut |_, _| {}).unwrap();
+        let batch = [put(&log, 2, 100), put(&log, 3, 100)];
+        log.begin(&batch).unwrap();
+        disk.fail(Fault::Sync, 0);
+        assert!(log.finish(&mut |_, _| {}).is_err());
+        drop(log);
+        let log = recover(&disk, 2);
+        assert_eq!(see(log.view(), &disk, 1), Ok(Seen::Version(1)));
+        lacked += usize::from(see(log.view(), &disk, 3) == Ok(Seen::Nothing));
+        let cached = disk.open(&file(), Open::Read).unwrap().len().unwrap();
+        assert_eq!(cached, log.end(), "luck {luck}");
+    }
+    assert!(lacked > 0, "the disk never lacked the batch");
+}
+
+/// Killed, and the sync at the next mount fails: the volume is read whole from its disk and serves what was acknowledged.
+#[test]
+fn a_failed_sync_at_a_mount_counts_as_a_fence() {
+    for luck in 0..40 {
+        let disk = SimDisk::new();
+        disk.set_luck(luck);
+        let mut log = volume(&disk);
+        let first = [put(&log, 1, 100)];
+        log.begin(&first).unwrap();
+        log.finish(&mut |_, _| {}).unwrap();
+        let batch = [put(&log, 2, 100), put(&log, 3, 100)];
+        log.begin(&batch).unwrap();
+        drop(log);
+        disk.fail(Fault::Sync, 0);
+        let log = recover(&disk, 2);
+        let seen = [1, 2, 3].map(|key| see(log.view(), &disk, key));
+        assert_eq!(seen[0], Ok(Seen::Version(1)), "luck {luck}");
+        let after = disk.crash(disk.ops()).worst();
+        let log = recover(&after, 3);
+        assert_eq!(
+            [1, 2, 3].map(|key| see(log.view(), &after, key)),
+            seen,
+            "luck {luck}"
+        );
     }
 }
