@@ -87,7 +87,7 @@ def test_headers(t):
     refused = [ssec, [("x-amz-server-side-encryption", "aws:kms")], [("x-amz-server-side-encryption", "aws:kms:dsse")],
                [("x-amz-server-side-encryption-aws-kms-key-id", "k")], [("x-amz-object-lock-mode", "GOVERNANCE"), ("x-amz-object-lock-retain-until-date", "2090-01-01T00:00:00Z")],
                [("x-amz-object-lock-legal-hold", "ON")], [("x-amz-tagging", "a=b")], [("x-amz-acl", "public-read")], [("x-amz-grant-read", 'id="x"')],
-               [("x-amz-storage-class", "GLACIER")], [("x-amz-website-redirect-location", "/x")], [("x-amz-write-offset-bytes", "0")]]
+               [("x-amz-storage-class", "GLACIER")], [("x-amz-website-redirect-location", "x")], [("x-amz-write-offset-bytes", "0")]]
     for h in refused:
         with t.case("PUT with " + h[0][0] + " " + h[0][1][:12]):
             r = raw.put("buc", "no", b"x", h)
@@ -97,6 +97,9 @@ def test_headers(t):
             if h[0][0] != "x-amz-write-offset-bytes":
                 r = raw.call("POST", "/buc/no", [("uploads", "")], h)
                 assert r.status in (400, 501) and r.code, r
+    with t.case("a website redirect is kept with the object"):
+        want(raw.put("buc", "away", b"x", [("x-amz-website-redirect-location", "/x")]).status, 200)
+        want(raw.head("buc", "away").header("x-amz-website-redirect-location"), "/x")
     for h in ([("x-amz-server-side-encryption", "AES256")], [("x-amz-storage-class", "STANDARD")], [("x-amz-acl", "private")],
               [("x-amz-acl", "bucket-owner-full-control")]):
         with t.case("PUT with " + h[0][1]):
