@@ -23,7 +23,7 @@ const EFFORT: Effort = Effort {
 /// Distinct crash images that a run must reach.
 const FLOOR: usize = 100_000;
 /// Histories that once found something: seed and steps.
-const REGRESSIONS: &[(u64, usize)] = &[(1, 40), (2, 40)];
+const REGRESSIONS: &[(u64, usize)] = &[(1, 40), (2, 40), (100_728, 24)];
 const STEPS: usize = 24;
 
 fn number(name: &str, default: u64) -> u64 {
