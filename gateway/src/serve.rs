@@ -106,25 +106,22 @@ impl S3Handler {
         let length = body.declared_len();
         let expects_body = length != Some(0);
         // Bytes of objects are admitted where they are read; documents are small, and are admitted here.
-        let permit = match (parsed && expects_body).then_some(length) {
-            None => None,
-            Some(length) => {
-                let bytes = length
-                    .and_then(|n| usize::try_from(n).ok())
-                    .unwrap_or(limits::XML_BYTES_MAX);
-                if bytes > limits::XML_BYTES_MAX {
-                    return Err(Code::MaxMessageLengthExceeded.into());
-                }
-                Some(self.gateway.admission.acquire(bytes).await?)
-            }
-        };
-        let body = if parsed && expects_body {
+        let (body, permit) = if parsed && expects_body {
             let mut names = parts.uri.query().unwrap_or_default().split('&');
             let completes =
                 parts.method == Method::POST && names.any(|n| n.starts_with("uploadId="));
-            CheckedBody::checked(body, &parts.headers, completes)?
+            let limit = if completes {
+                limits::COMPLETE_BYTES_MAX
+            } else {
+                limits::XML_BYTES_MAX
+            };
+            let bytes = length.map_or(Ok(limit), usize::try_from);
+            let bytes = bytes.ok().filter(|n| *n <= limit);
+            let bytes = bytes.ok_or(Code::MaxMessageLengthExceeded)?;
+            let body = CheckedBody::checked(body, &parts.headers, completes, limit)?;
+            (body, Some(self.gateway.admission.acquire(bytes).await?))
         } else {
-            CheckedBody::plain(body)
+            (CheckedBody::plain(body), None)
         };
         let verdict = body.verdict();
         let res = self

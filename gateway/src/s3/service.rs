@@ -39,7 +39,8 @@ impl S3Host for HostAdapter {
 
 fn config() -> S3Config {
     let mut c = S3Config::default();
-    c.xml_max_body_size = limits::XML_BYTES_MAX;
+    // Smaller for all but one operation: `serve` sees to it.
+    c.xml_max_body_size = limits::COMPLETE_BYTES_MAX;
     c.aws_chunked_stream_max_chunk_size = limits::SIGNED_CHUNK_BYTES_MAX;
     c.put_object_max_size = Some(limits::PUT_BYTES_MAX);
     // Forms are not built; nothing of one is ever worth keeping in memory.

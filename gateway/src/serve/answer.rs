@@ -109,8 +109,6 @@ fn stamp(subject: &Subject, res: &mut HttpResponse) {
     }
     res.headers_mut()
         .insert("x-amz-id-2", HeaderValue::from_static(HOST_ID));
-    res.headers_mut()
-        .insert(http::header::SERVER, HeaderValue::from_static("halofs"));
 }
 
 /// Finishes an answer of s3s. `broken` is what was found wrong with the request's body.

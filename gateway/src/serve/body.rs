@@ -47,6 +47,19 @@ struct Check {
     claims: Claims,
     sha256: Option<[u8; 32]>,
     hasher: BodyHasher,
+    /// Bytes that may still come.
+    left: usize,
+}
+
+impl Check {
+    fn take(&mut self, data: &[u8]) -> Result<(), Code> {
+        self.left = self
+            .left
+            .checked_sub(data.len())
+            .ok_or(Code::MaxMessageLengthExceeded)?;
+        self.hasher.update(data);
+        Ok(())
+    }
 }
 
 /// A request body that knows what was claimed of it.
@@ -67,11 +80,13 @@ impl CheckedBody {
         }
     }
 
-    /// A body that is buffered and parsed; `completes` says that it is the document of a Complete.
+    /// A body of at most `limit` bytes that is buffered and parsed; `completes` says that it is the document of a
+    /// Complete.
     pub(crate) fn checked(
         inner: RequestBody,
         headers: &HeaderMap,
         completes: bool,
+        limit: usize,
     ) -> Result<Self, GatewayError> {
         let claims = if completes {
             Claims::read_complete(headers)?
@@ -92,6 +107,7 @@ impl CheckedBody {
             claims,
             sha256,
             hasher: BodyHasher::new(more),
+            left: limit,
         });
         Ok(Self {
             inner,
@@ -113,6 +129,7 @@ impl CheckedBody {
             claims,
             sha256,
             hasher,
+            left: _,
         } = *check;
         let sums = hasher.finish();
         if sha256
@@ -145,13 +162,15 @@ impl Body for CheckedBody {
         let this = &mut *self;
         match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
             Some(Ok(frame)) => {
-                if let (Some(check), Some(data)) = (&mut this.check, frame.data_ref()) {
-                    check.hasher.update(data);
-                }
+                let mut taken = match (&mut this.check, frame.data_ref()) {
+                    (Some(check), Some(data)) => check.take(data),
+                    _ => Ok(()),
+                };
                 // Whoever knows the length may never ask for the end, so the last piece brings the verdict.
-                if this.inner.is_end_stream()
-                    && let Err(code) = this.end()
-                {
+                if taken.is_ok() && this.inner.is_end_stream() {
+                    taken = this.end();
+                }
+                if let Err(code) = taken {
                     this.verdict.complain(code);
                     return Poll::Ready(Some(Err(CheckedBodyError::Claim(code))));
                 }

@@ -1,5 +1,10 @@
 //! What is not built, and documents that are checked before they count.
 
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::sign::Call;
 use super::world::{ID, World};
 
@@ -200,6 +205,26 @@ async fn documents_are_checked_before_they_count() {
     assert_eq!(w.send(call).await.code(), "XAmzContentSHA256Mismatch");
     let big = Call::new("PUT", "/chk?policy")
         .body(vec![b' '; (2 << 20) + 1])
+        .sign("ADMIN", "admin-secret");
+    assert_eq!(w.send(big).await.code(), "MaxMessageLengthExceeded");
+    // 10,000 parts with the longest checksum are a document that is taken; this upload is not there.
+    let mut body = String::from("<CompleteMultipartUpload>");
+    let (etag, sum) = ("0".repeat(32), STANDARD.encode([0; 64]));
+    for n in 1..=10_000 {
+        write!(
+            body,
+            "<Part><ChecksumSHA512>{sum}</ChecksumSHA512><ETag>\"{etag}\"</ETag><PartNumber>{n}</PartNumber></Part>"
+        )
+        .unwrap();
+    }
+    body.push_str("</CompleteMultipartUpload>");
+    assert!(body.len() > 2 << 20);
+    let id = "0123456789abcdef".repeat(2);
+    let call = Call::new("POST", &format!("/chk/k?uploadId={id}")).body(body);
+    let got = w.send(call.sign("ADMIN", "admin-secret")).await;
+    assert_eq!(got.code(), "NoSuchUpload", "{}", got.body);
+    let big = Call::new("POST", &format!("/chk/k?uploadId={id}"))
+        .body(vec![b' '; (8 << 20) + 1])
         .sign("ADMIN", "admin-secret");
     assert_eq!(w.send(big).await.code(), "MaxMessageLengthExceeded");
     assert_eq!(w.filer.writes(), before);

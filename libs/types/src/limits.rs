@@ -42,6 +42,8 @@ pub const BUCKET_PAGE_MAX: usize = 10_000;
 pub const INLINE_CHUNKS_MAX: usize = 64;
 /// XML request bodies.
 pub const XML_BYTES_MAX: usize = 2 << 20;
+/// The document of a Complete: 10,000 parts with their checksums.
+pub const COMPLETE_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one data chunk of an `aws-chunked` body that the gateway buffers.
 pub const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Open connections of one listener.
