@@ -90,14 +90,32 @@ mod tests {
     fn precedence_is_the_rfc_s() {
         let then = "Tue, 14 Nov 2023 22:13:20 GMT";
         let before = "Tue, 14 Nov 2023 22:13:19 GMT";
-        assert_eq!(read(|c| c.if_match = Some("\"x\", \"abc\"")), Verdict::Proceed);
+        assert_eq!(
+            read(|c| c.if_match = Some("\"x\", \"abc\"")),
+            Verdict::Proceed
+        );
         assert_eq!(read(|c| c.if_match = Some("W/\"abc\"")), Verdict::Failed);
-        assert_eq!(read(|c| c.if_none_match = Some("W/\"abc\"")), Verdict::NotModified);
+        assert_eq!(
+            read(|c| c.if_none_match = Some("W/\"abc\"")),
+            Verdict::NotModified
+        );
         assert_eq!(read(|c| c.if_none_match = Some("*")), Verdict::NotModified);
-        assert_eq!(read(|c| c.if_modified_since = Some(then)), Verdict::NotModified);
-        assert_eq!(read(|c| c.if_modified_since = Some(before)), Verdict::Proceed);
-        assert_eq!(read(|c| c.if_unmodified_since = Some(before)), Verdict::Failed);
-        assert_eq!(read(|c| c.if_unmodified_since = Some("rubbish")), Verdict::Proceed);
+        assert_eq!(
+            read(|c| c.if_modified_since = Some(then)),
+            Verdict::NotModified
+        );
+        assert_eq!(
+            read(|c| c.if_modified_since = Some(before)),
+            Verdict::Proceed
+        );
+        assert_eq!(
+            read(|c| c.if_unmodified_since = Some(before)),
+            Verdict::Failed
+        );
+        assert_eq!(
+            read(|c| c.if_unmodified_since = Some("rubbish")),
+            Verdict::Proceed
+        );
         assert_eq!(
             read(|c| {
                 c.if_match = Some("abc");

@@ -142,7 +142,11 @@ impl FileId {
         let (key, cookie) = digits.split_at(digits.len() - 8);
         let key = u64::from_str_radix(key, 16).map_err(|_| ParseIdError::KeyDigits)?;
         let cookie = u32::from_str_radix(cookie, 16).map_err(|_| ParseIdError::KeyDigits)?;
-        let base = Self { volume, key: NeedleKey(key), cookie: Cookie(cookie) };
+        let base = Self {
+            volume,
+            key: NeedleKey(key),
+            cookie: Cookie(cookie),
+        };
         let fid = match delta {
             None => base,
             Some(n) => {
@@ -153,7 +157,11 @@ impl FileId {
                 base.with_delta(n).ok_or(ParseIdError::Delta)?
             }
         };
-        if fid.key.0 == 0 { Err(ParseIdError::ZeroKey) } else { Ok(fid) }
+        if fid.key.0 == 0 {
+            Err(ParseIdError::ZeroKey)
+        } else {
+            Ok(fid)
+        }
     }
 }
 
@@ -162,7 +170,9 @@ impl fmt::Display for FileId {
         write!(f, "{},", self.volume)?;
         let key = self.key.0.to_be_bytes();
         let first = key.iter().position(|b| *b != 0).unwrap_or(key.len());
-        key.iter().skip(first).try_for_each(|b| write!(f, "{b:02x}"))?;
+        key.iter()
+            .skip(first)
+            .try_for_each(|b| write!(f, "{b:02x}"))?;
         write!(f, "{:08x}", self.cookie.0)
     }
 }
@@ -191,14 +201,29 @@ mod tests {
     fn deltas_add_to_the_key() {
         let fid: FileId = "3,01637037d6_2".parse().unwrap();
         assert_eq!(fid.key.0, 3);
-        assert_eq!("3,ffffffffffffffff637037d6_1".parse::<FileId>(), Err(ParseIdError::Delta));
+        assert_eq!(
+            "3,ffffffffffffffff637037d6_1".parse::<FileId>(),
+            Err(ParseIdError::Delta)
+        );
     }
 
     #[test]
     fn bad_fids_are_refused() {
-        for bad in ["", "3", "3,", "3,637037d6", "3,00637037d6", "0,01637037d6", "4294967296,01637037d6", "+3,01637037d6",
-            "3,01637037d6_", "3,01637037d6_x", "3,0163g037d6", "3,000000000000000001637037d6", "x,01637037d6"]
-        {
+        for bad in [
+            "",
+            "3",
+            "3,",
+            "3,637037d6",
+            "3,00637037d6",
+            "0,01637037d6",
+            "4294967296,01637037d6",
+            "+3,01637037d6",
+            "3,01637037d6_",
+            "3,01637037d6_x",
+            "3,0163g037d6",
+            "3,000000000000000001637037d6",
+            "x,01637037d6",
+        ] {
             assert!(bad.parse::<FileId>().is_err(), "{bad}");
         }
     }

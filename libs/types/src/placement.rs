@@ -32,7 +32,11 @@ impl Placement {
 
     /// The reverse of [`Self::to_byte`].
     pub fn from_byte(b: u8) -> Self {
-        Self { data_centers: b / 100, racks: b / 10 % 10, servers: b % 10 }
+        Self {
+            data_centers: b / 100,
+            racks: b / 10 % 10,
+            servers: b % 10,
+        }
     }
 }
 
@@ -49,8 +53,14 @@ impl FromStr for Placement {
         if s.len() > 3 || !s.bytes().all(|b| b.is_ascii_digit()) {
             return Err(ParsePlacementError);
         }
-        let n: u16 = if s.is_empty() { 0 } else { s.parse().map_err(|_| ParsePlacementError)? };
-        u8::try_from(n).map(Self::from_byte).map_err(|_| ParsePlacementError)
+        let n: u16 = if s.is_empty() {
+            0
+        } else {
+            s.parse().map_err(|_| ParsePlacementError)?
+        };
+        u8::try_from(n)
+            .map(Self::from_byte)
+            .map_err(|_| ParsePlacementError)
     }
 }
 
@@ -60,7 +70,14 @@ mod tests {
 
     #[test]
     fn text_and_byte_agree() {
-        for (text, copies) in [("000", 1), ("001", 2), ("010", 2), ("100", 2), ("200", 3), ("1", 2)] {
+        for (text, copies) in [
+            ("000", 1),
+            ("001", 2),
+            ("010", 2),
+            ("100", 2),
+            ("200", 3),
+            ("1", 2),
+        ] {
             let p: Placement = text.parse().unwrap();
             assert_eq!(p.copies(), copies, "{text}");
             assert_eq!(Placement::from_byte(p.to_byte()), p);

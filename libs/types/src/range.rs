@@ -89,7 +89,11 @@ fn parse_one(s: &str) -> Result<RangeSpec, BadRange> {
         (a, "") => Ok(RangeSpec::From(number(a)?)),
         (a, b) => {
             let (a, b) = (number(a)?, number(b)?);
-            if a > b { Err(BadRange) } else { Ok(RangeSpec::Closed(a, b)) }
+            if a > b {
+                Err(BadRange)
+            } else {
+                Ok(RangeSpec::Closed(a, b))
+            }
         }
     }
 }
@@ -97,14 +101,22 @@ fn parse_one(s: &str) -> Result<RangeSpec, BadRange> {
 /// The whole decision for the native API: bad syntax and unsatisfiable sets are 416, a set that sums to more than the
 /// representation, or of too many ranges, is ignored.
 pub fn decide(header: Option<&str>, size: u64) -> Ranges {
-    let Some(parsed) = header.and_then(parse) else { return Ranges::Whole };
-    let Ok(specs) = parsed else { return Ranges::Unsatisfiable };
+    let Some(parsed) = header.and_then(parse) else {
+        return Ranges::Whole;
+    };
+    let Ok(specs) = parsed else {
+        return Ranges::Unsatisfiable;
+    };
     let got: Vec<ByteRange> = specs.iter().filter_map(|s| s.resolve(size)).collect();
     if got.is_empty() {
         return Ranges::Unsatisfiable;
     }
     let sum = got.iter().fold(0u64, |n, r| n.saturating_add(r.len()));
-    if got.len() > RANGES_MAX || sum > size { Ranges::Whole } else { Ranges::Some(got) }
+    if got.len() > RANGES_MAX || sum > size {
+        Ranges::Whole
+    } else {
+        Ranges::Some(got)
+    }
 }
 
 #[cfg(test)]
