@@ -220,6 +220,46 @@ def test_connections(t):
         want(c.get("buc", "k1").body, b"z")
 
 
+def test_overload(t):
+    """More bytes in flight than allowed: a request waits 10 s before its body is read, then 503 SlowDown or 429; others go on."""
+    s = t.server("-concurrentLimitMB=16")
+    c = t.s3(s)
+    c.call("PUT", "/buc")
+    fid = json.loads(http(s.addr["main"], "GET", "/dir/assign").body)["fid"]
+    held = []
+    for i in range(12):
+        w = Wire(s.addr["s3"], timeout=40)
+        w.send(c.build("PUT", "/buc/held%d" % i, (), (), b"", payload="UNSIGNED-PAYLOAD", length=False, unsigned=[("content-length", str(8 << 20))]) + b"x" * 1000)
+        held.append(w)
+        w = Wire(s.addr["volume"], timeout=40)
+        w.send(("PUT /%s_%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (fid, i + 1, 8 << 20)).encode() + b"x" * 1000)
+        held.append(w)
+    time.sleep(0.5)
+    out = {}
+
+    def late(name, call):
+        started = time.monotonic()
+        r = call()
+        out[name] = (r.status, r.code, time.monotonic() - started, r.header("retry-after"))
+    calls = {"s3": lambda: t.s3(s, timeout=40).put("buc", "late", b"y" * 4_000_000),
+             "native": lambda: http(s.addr["volume"], "PUT", "/" + fid, body=b"z" * 4_000_000, timeout=40)}
+    threads = [threading.Thread(target=late, args=x) for x in calls.items()]
+    for x in threads:
+        x.start()
+    with t.case("requests without a body are served meanwhile"):
+        want(c.call("GET", "/buc", [("list-type", "2")]).status, 200)
+    for x in threads:
+        x.join()
+    with t.case("S3 says SlowDown after its wait"):
+        assert out["s3"][:2] == (503, "SlowDown") and 8 < out["s3"][2] < 14, out
+    with t.case("native says 429 after its wait"):
+        assert out["native"][0] == 429 and 8 < out["native"][2] < 14, out
+    for w in held:
+        w.close()
+    with t.case("free again"):
+        wait_for("room", lambda: c.put("buc", "after", b"y" * 1_000_000).status == 200, timeout=20, every=0.2)
+
+
 def test_inspect(t):
     """Any file of ours, offline."""
     s = t.server()
