@@ -22,13 +22,16 @@ use crate::{key, model};
 const BUCKETS_KNOWN: usize = 10_000;
 
 /// Rows of buckets by name. A row is dropped before the commit that changed it is answered; a reader that read it from
-/// the store before cannot put it back, because `changes` moved on.
+/// the store before cannot put it back, because `changes` moved on. While a removal is on its way its name is in doubt
+/// and not remembered at all; if whoever removes it goes away before the answer, that stays so.
 #[derive(Debug, Default)]
 pub(crate) struct BucketCache(RwLock<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     rows: HashMap<String, (Arc<Bucket>, u64)>,
+    /// Removals on their way, by name.
+    doubts: HashMap<String, u32>,
     changes: u64,
 }
 
@@ -53,7 +56,7 @@ impl BucketCache {
             row.revision,
         );
         let mut known = self.0.write();
-        if known.changes == changes {
+        if known.changes == changes && !known.doubts.contains_key(name) {
             if known.rows.len() >= BUCKETS_KNOWN {
                 known.rows.clear();
             }
@@ -66,6 +69,24 @@ impl BucketCache {
         let mut known = self.0.write();
         known.changes += 1;
         known.rows.remove(name);
+    }
+
+    /// Before the commit of a removal is sent.
+    fn doubt(&self, name: &str) {
+        *self.0.write().doubts.entry(name.to_owned()).or_default() += 1;
+        self.forget(name);
+    }
+
+    /// Its outcome is known.
+    fn settle(&self, name: &str) {
+        self.forget(name);
+        let mut known = self.0.write();
+        if let Some(count) = known.doubts.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                known.doubts.remove(name);
+            }
+        }
     }
 }
 
@@ -138,9 +159,10 @@ impl Filer {
                 plan.delete_range(from, to);
             }
             plan.delete(row.clone());
-            let gone = self.commit(plan).await?.is_some();
-            self.buckets.forget(name);
-            if gone {
+            self.buckets.doubt(name);
+            let outcome = self.commit(plan).await;
+            self.buckets.settle(name);
+            if outcome?.is_some() {
                 return Ok(());
             }
         }
@@ -199,5 +221,43 @@ impl Filer {
                 return Ok(page);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use halofs_store::{Batch, MemStore};
+    use halofs_types::object::Owner;
+    use halofs_types::{Timestamp, Uuid};
+
+    use super::*;
+
+    /// Whoever removes a bucket goes away before the answer: what is read meanwhile is not remembered.
+    #[tokio::test]
+    async fn a_removal_of_unknown_outcome_leaves_no_bucket_in_memory() {
+        let store = MemStore::new(Uuid([1; 16]));
+        let bucket = Bucket {
+            id: BucketId(1),
+            name: "b".to_owned(),
+            owner: Owner::default(),
+            created: Timestamp(1),
+            region: String::new(),
+        };
+        let put = Batch::default().put(key::bucket("b"), model::bucket_to(&bucket));
+        store.commit(put).await.unwrap();
+        let (dropped, answered) = (BucketCache::default(), BucketCache::default());
+        for cache in [&dropped, &answered] {
+            assert!(cache.get(&store, "b").unwrap().is_some());
+            cache.doubt("b");
+            assert!(cache.get(&store, "b").unwrap().is_some());
+        }
+        answered.settle("b");
+        assert!(answered.get(&store, "b").unwrap().is_some());
+        store
+            .commit(Batch::default().delete(key::bucket("b")))
+            .await
+            .unwrap();
+        assert!(dropped.get(&store, "b").unwrap().is_none());
+        assert!(answered.get(&store, "b").unwrap().is_some(), "it remembers");
     }
 }

@@ -51,13 +51,22 @@ impl Filer {
         }
     }
 
+    /// Renews every lease that lives, whatever became of the others.
     pub(super) fn renew(&self, leases: &[LeaseId]) -> Result<(), FilerError> {
         let now = self.clock.monotonic_ns();
         let mut live = self.leases.lock();
+        let mut all = true;
         for lease in leases {
-            *live.get_mut(lease).ok_or(FilerError::LeaseGone)? = now;
+            match live.get_mut(lease) {
+                Some(renewed) => *renewed = now,
+                None => all = false,
+            }
         }
-        Ok(())
+        if all {
+            Ok(())
+        } else {
+            Err(FilerError::LeaseGone)
+        }
     }
 
     /// A lease that is gone already was or will be swept: closing it again is no error.

@@ -190,6 +190,14 @@ async fn a_lease_that_is_not_renewed_ends() {
             w.filer.renew_leases(vec![silent]).await,
             Err(FilerError::LeaseGone)
         );
+        // One that is gone keeps none from being renewed.
+        w.clock.advance(MINUTE * 6);
+        assert_eq!(
+            w.filer.renew_leases(vec![silent, renewed]).await,
+            Err(FilerError::LeaseGone)
+        );
+        w.clock.advance(MINUTE * 6);
+        assert_eq!(w.filer.run_leases_once().await.unwrap(), 0);
         w.filer.renew_leases(vec![renewed]).await.unwrap();
         w.clock.advance(MINUTE * 16);
         w.filer.run_gc_once().await.unwrap();

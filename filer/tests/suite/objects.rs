@@ -177,6 +177,17 @@ async fn a_repeated_commit_answers_what_the_first_did() {
         w.clock.advance(MINUTE * 11);
         assert!(w.filer.run_done_once().await.unwrap() >= 2);
         assert!(w.store.scan(b"done/", b"done0", 10).unwrap().is_empty());
+        // Nor does a repeat that comes when nobody remembers it queue the chunks that it names.
+        let kept = w.needle(w.fid(), &b, b"late", 0);
+        let late = commit(&b, b"late", object("e3", vec![kept]), Precondition::None);
+        let first = w.filer.commit_object(late.clone()).await.unwrap();
+        w.clock.advance(MINUTE * 11);
+        w.filer.run_done_once().await.unwrap();
+        let again = w.filer.commit_object(late).await.unwrap();
+        assert_eq!((again.modified, again.etag), (first.modified, first.etag));
+        w.clock.advance(MINUTE * 16);
+        w.filer.run_gc_once().await.unwrap();
+        assert!(w.volumes.has(kept.fid));
     }
 }
 

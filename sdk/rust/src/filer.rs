@@ -217,7 +217,12 @@ pub trait FilerApi: Send + Sync + 'static {
     /// Begins an upload and returns it with its id.
     async fn create_upload(&self, bucket: &Bucket, new: NewUpload) -> Result<Upload, FilerError>;
     /// Reads an upload of that key.
-    async fn upload(&self, bucket: BucketId, key: &[u8], id: AttemptId) -> Result<Upload, FilerError>;
+    async fn upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        id: AttemptId,
+    ) -> Result<Upload, FilerError>;
     /// Stores a part; one of the same number is replaced and queued for collection.
     async fn put_part(
         &self,
@@ -237,18 +242,32 @@ pub trait FilerApi: Send + Sync + 'static {
         limit: usize,
     ) -> Result<(Vec<Part>, bool), FilerError>;
     /// Lists open uploads.
-    async fn list_uploads(&self, bucket: BucketId, list: ListUploads) -> Result<UploadPage, FilerError>;
+    async fn list_uploads(
+        &self,
+        bucket: BucketId,
+        list: ListUploads,
+    ) -> Result<UploadPage, FilerError>;
     /// Makes an upload's object visible; parts not named are queued for collection. A repeat after success answers
     /// the same.
     async fn complete_upload(&self, complete: CompleteUpload) -> Result<Committed, FilerError>;
     /// What a Complete of this upload answered, while it is remembered (`done/` row).
-    async fn completed(&self, bucket: BucketId, key: &[u8], id: AttemptId) -> Result<Option<Committed>, FilerError>;
+    async fn completed(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        id: AttemptId,
+    ) -> Result<Option<Committed>, FilerError>;
     /// Drops an upload and queues its parts for collection.
-    async fn abort_upload(&self, bucket: &Bucket, key: &[u8], id: AttemptId) -> Result<(), FilerError>;
+    async fn abort_upload(
+        &self,
+        bucket: &Bucket,
+        key: &[u8],
+        id: AttemptId,
+    ) -> Result<(), FilerError>;
 
     /// Records a lease on `count` fids from `first` on, synced, before any of them is used.
     async fn open_lease(&self, first: FileId, count: u64) -> Result<LeaseId, FilerError>;
-    /// Renews leases: live for another 10 minutes.
+    /// Renews leases: live for another 10 minutes. `LeaseGone` when any of them is gone; the others are renewed.
     async fn renew_leases(&self, leases: Vec<LeaseId>) -> Result<(), FilerError>;
     /// Ends a lease in one transaction: the row goes, the fids that were written and never committed are queued for
     /// collection.

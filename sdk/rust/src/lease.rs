@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::DataError;
+use crate::error::{DataError, FilerError};
 use crate::filer::FilerApi;
 use crate::master::{AssignRequest, MasterApi, VolumeOwner};
 
@@ -204,6 +204,19 @@ impl State {
         self.finish_if_done(id)
     }
 
+    fn lost(&mut self, id: LeaseId) {
+        if self.active == Some(id) {
+            self.active = self.next.take();
+        } else if self.next == Some(id) {
+            self.next = None;
+        }
+        if let Some(lease) = self.open.get_mut(&id) {
+            // There is no row to close, and its fids are the collector's.
+            lease.unknown = true;
+        }
+        self.retire(id);
+    }
+
     fn settle(&mut self, id: LeaseId, fid: FileId, outcome: Outcome) -> bool {
         let Some(lease) = self.open.get_mut(&id) else {
             return false;
@@ -323,17 +336,7 @@ impl LeasePool {
 
     /// The filer said that a lease is gone: no more of its fids.
     pub fn lost(&self, lease: LeaseId) {
-        let mut state = self.shared.state.lock();
-        if state.active == Some(lease) {
-            state.active = state.next.take();
-        } else if state.next == Some(lease) {
-            state.next = None;
-        }
-        if let Some(l) = state.open.get_mut(&lease) {
-            // There is no row to close, and its fids are the collector's.
-            l.unknown = true;
-        }
-        state.retire(lease);
+        self.shared.state.lock().lost(lease);
     }
 
     /// Hands out nothing more and closes every lease that has no fid in flight and no unknown outcome. The others are
@@ -417,7 +420,7 @@ impl Shared {
             match self.filer.close_lease(id, unnamed.clone()).await {
                 Ok(()) => tracing::debug!(lease = %id, unnamed = count, "fid lease closed"),
                 // The row went without us: the collector has it.
-                Err(crate::FilerError::LeaseGone) => {}
+                Err(FilerError::LeaseGone) => {}
                 Err(error) => {
                     tracing::warn!(lease = %id, %error, "fid lease not closed yet");
                     self.state.lock().to_close.push((id, unnamed));
@@ -439,8 +442,20 @@ impl Shared {
         if leases.is_empty() {
             return;
         }
-        if let Err(error) = self.filer.renew_leases(leases).await {
-            tracing::warn!(%error, "fid leases not renewed");
+        match self.filer.renew_leases(leases.clone()).await {
+            Ok(()) => {}
+            Err(FilerError::LeaseGone) => self.drop_gone(leases).await,
+            Err(error) => tracing::warn!(%error, "fid leases not renewed"),
+        }
+    }
+
+    /// Finds the leases that are gone, as after a long sleep of the machine, before a put runs into each of them.
+    async fn drop_gone(&self, leases: Vec<LeaseId>) {
+        for id in leases {
+            if self.filer.renew_leases(vec![id]).await == Err(FilerError::LeaseGone) {
+                tracing::warn!(lease = %id, "a fid lease is gone");
+                self.state.lock().lost(id);
+            }
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct State {
     pub done: HashMap<AttemptId, Committed>,
     /// Grows with every write.
     pub ticks: u64,
+    /// Calls of `renew_leases`.
+    pub renewals: u64,
 }
 
 impl State {
@@ -563,8 +565,14 @@ impl FilerApi for Memory {
         Ok(id)
     }
 
-    async fn renew_leases(&self, _leases: Vec<LeaseId>) -> Result<(), FilerError> {
-        Ok(())
+    async fn renew_leases(&self, leases: Vec<LeaseId>) -> Result<(), FilerError> {
+        let mut s = self.state.lock();
+        s.renewals += 1;
+        if leases.iter().all(|l| s.leases.contains_key(l)) {
+            Ok(())
+        } else {
+            Err(FilerError::LeaseGone)
+        }
     }
 
     async fn close_lease(&self, lease: LeaseId, unnamed: Vec<FileId>) -> Result<(), FilerError> {

@@ -69,7 +69,9 @@ impl Pieces {
     pub fn drain_into(&mut self, to: &mut Vec<u8>, n: usize) {
         let mut left = n;
         while left > 0 {
-            let Some(p) = self.pieces.front_mut() else { return };
+            let Some(p) = self.pieces.front_mut() else {
+                return;
+            };
             let take = left.min(p.len());
             to.extend_from_slice(p.get(..take).unwrap_or_default());
             p.advance(take);
@@ -114,7 +116,10 @@ mod tests {
 
     #[test]
     fn splits_and_drains_across_pieces() {
-        let mut p: Pieces = [&b"abc"[..], b"", b"defg", b"h"].into_iter().map(Bytes::from_static).collect();
+        let mut p: Pieces = [&b"abc"[..], b"", b"defg", b"h"]
+            .into_iter()
+            .map(Bytes::from_static)
+            .collect();
         assert_eq!(p.len(), 8);
         let front = p.split_to(5);
         assert_eq!((front.len(), p.len()), (5, 3));

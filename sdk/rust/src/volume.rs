@@ -161,7 +161,11 @@ pub trait VolumeApi: Send + Sync + 'static {
         owner: VolumeOwner,
     ) -> Result<Box<dyn NeedleReader>, VolumeError>;
     /// Deletes needles of one or more volumes; tombstones of one volume share their syncs. Answers in order.
-    async fn delete_needles(&self, fids: Vec<FileId>, owner: VolumeOwner) -> Vec<Result<Deleted, VolumeError>>;
+    async fn delete_needles(
+        &self,
+        fids: Vec<FileId>,
+        owner: VolumeOwner,
+    ) -> Vec<Result<Deleted, VolumeError>>;
     /// Live needles of a volume with keys in `first..=last`, at most `limit`, ascending.
     async fn list_needles(
         &self,

@@ -291,6 +291,28 @@ async fn a_lost_lease_is_not_used_again_nor_closed() {
     );
 }
 
+/// The machine slept longer than a lease lives: the pool learns it from the renewal, not from puts that fail.
+#[tokio::test]
+async fn leases_that_are_gone_are_dropped_at_the_next_tick() {
+    let rig = rig(4);
+    for _ in 0..3 {
+        rig.write(b"x", 1).await.unwrap().committed();
+    }
+    rig.until(|s| s.leases.len() == 2).await;
+    let gone: Vec<LeaseId> = {
+        let mut s = rig.memory.state.lock();
+        s.leases.drain().map(|(id, _)| id).collect()
+    };
+    rig.clock.advance(Duration::from_secs(121));
+    rig.until(|s| s.renewals > 2).await;
+    let ticket = rig.leases.take(None).await.unwrap();
+    assert!(!gone.contains(&ticket.lease()));
+    drop(ticket);
+    rig.leases.stop().await;
+    let s = rig.memory.state.lock();
+    assert!(s.closed.iter().all(|(id, _)| !gone.contains(id)));
+}
+
 #[tokio::test]
 async fn a_missing_or_foreign_needle_is_an_error_before_anything_is_sent() {
     let rig = rig(1000);
