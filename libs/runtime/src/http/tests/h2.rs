@@ -114,9 +114,8 @@ async fn an_early_answer_comes_well_before_the_reset_of_its_stream() {
     // Not for ever.
     server.clock.advance(LINGER);
     let code = loop {
-        match next(&mut s).await {
-            (RST_STREAM, _, code) => break code,
-            _ => {}
+        if let (RST_STREAM, _, code) = next(&mut s).await {
+            break code;
         }
     };
     assert_eq!(code, [0; 4], "NO_ERROR: the answer stands");
