@@ -157,6 +157,8 @@ async fn replace(
     let labels = plan.labels(&object);
     object.headers = labels.headers;
     object.user_metadata = labels.user_metadata;
+    // Its own, or the answer of the put that made the object would answer a replacement that lost.
+    object.attempt = AttemptId(gw.rng.id16());
     let checksum = shown_checksum(&object);
     let key = plan.key.clone().into();
     let Committed { modified, etag } = gw

@@ -55,11 +55,12 @@ fn filer(e: &FilerError) -> (Code, String) {
         FilerError::NoUpload(_) => plain(Code::NoSuchUpload),
         FilerError::InvalidPart(_) => plain(Code::InvalidPart),
         FilerError::PreconditionFailed => plain(Code::PreconditionFailed),
-        FilerError::Conflict | FilerError::LeaseGone => plain(Code::ConditionalRequestConflict),
+        FilerError::Conflict => plain(Code::ConditionalRequestConflict),
         FilerError::Invalid { .. } => (Code::InvalidArgument, e.to_string()),
         FilerError::Damaged(_) => plain(Code::InternalError),
         FilerError::Full(_) => (Code::ServiceUnavailable, FULL.to_owned()),
-        FilerError::Unavailable(_) => plain(Code::ServiceUnavailable),
+        // Clients send the body again after a 503, which is what a lost lease asks for.
+        FilerError::LeaseGone | FilerError::Unavailable(_) => plain(Code::ServiceUnavailable),
     }
 }
 

@@ -98,7 +98,7 @@ impl StateMachine {
 
     async fn write(&self, batch: Batch) -> Result<(), RaftStorageError> {
         self.store
-            .commit(batch)
+            .commit(batch.frees())
             .await
             .map(|_| ())
             .map_err(|e| write_error(any(&e)))
@@ -281,7 +281,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Frozen {
             .put(SNAPSHOT_META, encode(&meta)?)
             .put(SNAPSHOT_DATA, data.clone());
         self.store
-            .commit(batch)
+            .commit(batch.frees())
             .await
             .map_err(|e| write_error(any(&e)))?;
         Ok(Snapshot {
