@@ -15,7 +15,7 @@ use crate::meta::{self, NeedleMeta};
 
 use super::Volume;
 use super::encode::{self, Plain, Sealed};
-use super::index::Slot;
+use super::index::{OFFSET_END, Slot};
 use super::log::Pending;
 use super::reader;
 use super::view::View;
@@ -23,6 +23,8 @@ use super::writer::Reply;
 
 /// Bodies up to this are sealed where they are; larger ones leave the async workers.
 const INLINE_MAX: usize = 256 << 10;
+/// The end of what an index can address is kept for tombstones.
+const TOMBSTONES: u64 = 64 << 20;
 /// Bytes that are compared at once.
 const COMPARE: u64 = 1 << 20;
 
@@ -36,8 +38,9 @@ impl Volume {
     ) -> Result<Stored, VolumeError> {
         let (fid, owned) = (put.fid, put.owner.is_some());
         self.view.check_writable()?;
-        let crc32c = crc_of(&put.body);
         let size = put.body.len() as u64;
+        self.check_room(size)?;
+        let crc32c = crc_of(&put.body);
         let mut seen = match self.allowed(fid, owned, crc32c, &put.body).await? {
             Allowed::Write(seen) => seen,
             Allowed::Unchanged(stored) => return Ok(stored),
@@ -74,6 +77,18 @@ impl Volume {
             // Another write of this key came first. Its bytes are not compared: ours are sealed already.
             seen = self.may_write(fid, owned)?;
         }
+    }
+
+    /// Leases are handed out by keys, not by bytes: one on large needles can fill a volume far beyond its limit.
+    fn check_room(&self, size: u64) -> Result<(), VolumeError> {
+        let end = self.view.published.read().end;
+        if end.saturating_add(size) <= OFFSET_END - TOMBSTONES {
+            return Ok(());
+        }
+        Err(VolumeError::ReadOnly {
+            volume: self.view.id,
+            reason: "its file is as long as an index can address but for tombstones",
+        })
     }
 
     async fn allowed(
@@ -217,4 +232,65 @@ fn seal(
         got: size,
         limit: u64::from(u32::MAX),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use halofs_client::master::VolumeOwner;
+    use halofs_client::volume::{CreateVolume, Deleted, NeedleName, VolumeApi};
+    use halofs_runtime::disk::SimDisk;
+    use halofs_runtime::{OsRng, RealClock};
+    use halofs_seal::{FileKeyProvider, RootKey};
+    use halofs_types::{Cookie, NeedleKey, Placement, Uuid, VolumeId};
+
+    use super::*;
+    use crate::config::{Deps, VolumeConfig};
+    use crate::store::VolumeServer;
+
+    #[tokio::test]
+    async fn a_file_that_is_as_long_as_can_be_still_takes_tombstones() {
+        let deps = Deps {
+            clock: Arc::new(RealClock),
+            rng: Arc::new(OsRng),
+            disk: Arc::new(SimDisk::new()),
+            keys: Arc::new(FileKeyProvider::from_root(RootKey::from_bytes([1; 32]))),
+            cluster: Uuid([7; 16]),
+        };
+        let server = VolumeServer::open(VolumeConfig::new("/v".into()), deps).unwrap();
+        let id = VolumeId(1);
+        let create = CreateVolume {
+            id,
+            uuid: Uuid([1; 16]),
+            collection: String::new(),
+            collection_uuid: Uuid([2; 16]),
+            owner: VolumeOwner::Native,
+            placement: Placement::default(),
+            epoch: 1,
+            generation: 0,
+        };
+        server.create_volume(create).await.unwrap();
+        let put = |key| PutNeedle {
+            fid: FileId {
+                volume: id,
+                key: NeedleKey(key),
+                cookie: Cookie(5),
+            },
+            body: Pieces::from(Bytes::from_static(b"text")),
+            owner: None,
+            name: NeedleName::default(),
+            compress: false,
+            manifest: false,
+        };
+        server.put_needle(put(1)).await.unwrap();
+        let volume = server.volume(id).unwrap();
+        volume.view().published.write().end = OFFSET_END - TOMBSTONES - 3;
+        let refused = server.put_needle(put(2)).await;
+        assert!(matches!(refused, Err(VolumeError::ReadOnly { .. })));
+        let gone = server
+            .delete_needles(vec![put(1).fid], VolumeOwner::Native)
+            .await;
+        assert_eq!(gone, [Ok(Deleted::Yes { size: 4 })]);
+        server.stop().await;
+    }
 }
