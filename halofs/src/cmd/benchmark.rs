@@ -26,15 +26,19 @@ mod conn;
 mod histogram;
 mod report;
 mod sign;
+mod stream;
 mod target;
 mod work;
 
 /// Measure an S3 or a native endpoint.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchmarkArgs {
-    /// S3 endpoint, `http://host:port`.
+    /// S3 endpoint, `http://host:port` or `https://host:port`.
     #[arg(long, default_value = "http://127.0.0.1:8333")]
     s3: String,
+    /// Certificates (PEM) that an https endpoint is trusted by; the system's when absent.
+    #[arg(long = "s3.ca")]
+    s3_ca: Option<PathBuf>,
     /// Main server for `-api=native`, `http://host:port`.
     #[arg(long, default_value = "http://127.0.0.1:9333")]
     main: String,
@@ -407,28 +411,40 @@ fn show(title: &str, shared: &Shared) {
     drop(line);
 }
 
-fn authority(url: &str) -> anyhow::Result<String> {
-    if url.starts_with("https://") {
-        bail!("the benchmark speaks http only: {url}");
-    }
-    let rest = url.strip_prefix("http://").unwrap_or(url);
+/// `host:port` of a URL, and whether it is https.
+fn authority(url: &str) -> anyhow::Result<(String, bool)> {
+    let (rest, tls) = match url.strip_prefix("https://") {
+        Some(rest) => (rest, true),
+        None => (url.strip_prefix("http://").unwrap_or(url), false),
+    };
     let host = rest.split('/').next().unwrap_or_default();
     if host.is_empty() {
         bail!("no host in {url:?}");
     }
-    Ok(if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    })
+    let port = if tls { 443 } else { 80 };
+    let named = host
+        .rsplit_once(':')
+        .is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+    Ok((
+        if named {
+            host.to_owned()
+        } else {
+            format!("{host}:{port}")
+        },
+        tls,
+    ))
 }
 
 fn target_of(args: &BenchmarkArgs) -> anyhow::Result<Target> {
     match args.api.as_str() {
-        "native" => Ok(Target::Native {
-            main: authority(&args.main)?,
-            collection: args.collection.clone(),
-        }),
+        "native" => {
+            let (main, tls) = authority(&args.main)?;
+            if tls {
+                bail!("the native ports speak http: {}", args.main);
+            }
+            let collection = args.collection.clone();
+            Ok(Target::Native { main, collection })
+        }
         "s3" => {
             let (access_key, secret_key) = keys_of(args)?;
             let credentials = Credentials {
@@ -436,10 +452,16 @@ fn target_of(args: &BenchmarkArgs) -> anyhow::Result<Target> {
                 secret_key,
                 region: args.region.clone(),
             };
+            let (host, tls) = authority(&args.s3)?;
+            let tls = tls
+                .then(|| stream::connector(args.s3_ca.as_deref()))
+                .transpose()?;
+            let bucket = args.bucket.clone();
             Ok(Target::S3 {
-                host: authority(&args.s3)?,
-                bucket: args.bucket.clone(),
+                host,
+                bucket,
                 credentials,
+                tls,
             })
         }
         other => bail!("-api must be s3 or native, not {other:?}"),
@@ -532,8 +554,11 @@ mod tests {
         assert!(parse_duration("s").is_err());
         assert_eq!(parse_mix("70/30").unwrap(), 70);
         assert!(parse_mix("101/0").is_err());
-        assert_eq!(authority("http://h:1/x").unwrap(), "h:1");
-        assert_eq!(authority("h").unwrap(), "h:80");
-        assert!(authority("https://h").is_err());
+        assert_eq!(
+            authority("http://h:1/x").unwrap(),
+            ("h:1".to_owned(), false)
+        );
+        assert_eq!(authority("h").unwrap(), ("h:80".to_owned(), false));
+        assert_eq!(authority("https://h").unwrap(), ("h:443".to_owned(), true));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::stream::Stream;
 
 /// One write for head and body up to this many bytes.
 const JOIN: usize = 128 << 10;
@@ -12,7 +13,7 @@ const HEAD_MAX: usize = 64 << 10;
 
 /// A connection and what was read ahead on it.
 pub(super) struct Conn {
-    stream: TcpStream,
+    stream: Stream,
     out: Vec<u8>,
     buf: Box<[u8]>,
     start: usize,
@@ -59,9 +60,8 @@ fn bad(what: &str) -> io::Error {
 }
 
 impl Conn {
-    pub(super) async fn connect(addr: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn connect(addr: &str, tls: Option<&TlsConnector>) -> io::Result<Self> {
+        let stream = Stream::connect(addr, tls).await?;
         let buf = vec![0; READ].into_boxed_slice();
         Ok(Self {
             stream,
@@ -112,7 +112,7 @@ impl Conn {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;
         }
-        Ok(())
+        self.stream.flush().await
     }
 
     /// Reads more; false at the end of the stream.
@@ -292,6 +292,8 @@ fn parse_head(head: &[u8]) -> io::Result<Head> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     async fn answer_of(bytes: &'static [u8], keep: &mut Vec<u8>) -> io::Result<Answer> {
@@ -309,7 +311,7 @@ mod tests {
             }
             n
         });
-        let mut conn = Conn::connect(&addr).await.unwrap();
+        let mut conn = Conn::connect(&addr, None).await.unwrap();
         let answer = conn
             .exchange(b"GET / HTTP/1.1\r\n\r\n", None, false, Some(keep))
             .await;

@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::io;
 
+use tokio_rustls::TlsConnector;
+
 use super::conn::{Answer, Body, Conn};
 use super::sign::{Credentials, Signer, encode};
 
 /// Where requests go.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Target {
     /// An S3 endpoint, `host:port`, and a bucket.
     S3 {
         host: String,
         bucket: String,
         credentials: Credentials,
+        tls: Option<TlsConnector>,
     },
     /// A main server, `host:port`.
     Native { main: String, collection: String },
@@ -60,6 +63,15 @@ fn unexpected(what: &str, answer: &Answer, body: &[u8]) -> Failure {
     Failure(format!("{what}: status {} {text}", answer.status))
 }
 
+impl Target {
+    fn tls(&self) -> Option<&TlsConnector> {
+        match self {
+            Self::S3 { tls, .. } => tls.as_ref(),
+            Self::Native { .. } => None,
+        }
+    }
+}
+
 impl Session {
     pub(super) fn new(target: Target, block: Vec<u8>) -> Self {
         let signer = match &target {
@@ -95,7 +107,7 @@ impl Session {
         loop {
             let (mut conn, fresh) = match kept.take() {
                 Some(c) => (c, false),
-                None => (Conn::connect(host).await?, true),
+                None => (Conn::connect(host, self.target.tls()).await?, true),
             };
             match conn
                 .exchange(&self.head, body, is_head, keep.as_deref_mut())
