@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use halofs_client::filer::FilerApi;
-use halofs_client::master::MasterApi;
+use halofs_client::master::{MasterApi, VolumeOwner};
 use halofs_client::volume::VolumeApi;
 use halofs_filer::{Filer, FilerConfig};
 use halofs_gateway::auth::credentials::IdentitySource;
@@ -345,7 +345,17 @@ async fn open_filer(
     volume: &Arc<VolumeServer>,
     args: &ServerArgs,
 ) -> anyhow::Result<(Arc<Filer>, Arc<dyn KvStore>)> {
-    let store = store(world, home, &args.dir.join("filer"), |c| {
+    let path = args.dir.join("filer");
+    // A new store beside old volumes would answer that every object is gone.
+    if !world.disk.exists(&path.join("CURRENT"))? {
+        let report = volume.node_report().await;
+        anyhow::ensure!(
+            report.volumes.iter().all(|v| v.owner != VolumeOwner::Filer),
+            "{} is missing or empty although volumes of the filer exist; restore it from a backup. Nothing was changed",
+            path.display()
+        );
+    }
+    let store = store(world, home, &path, |c| {
         c.fsync = args.fsync;
     })?;
     let day = 24 * 3600;

@@ -36,7 +36,11 @@ fn command(dir: &Path, more: &[&str]) -> Command {
 
 impl Server {
     fn start(dir: &Path) -> Self {
-        let mut child = command(dir, &[]).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, more: &[&str]) -> Self {
+        let mut child = command(dir, more).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let (mut said, mut at) = (String::new(), BTreeMap::new());
         while at.is_empty() {
@@ -267,6 +271,39 @@ fn a_folder_serves_one_process_under_its_own_key() {
     std::fs::remove_dir_all(dir.path().join("main")).unwrap();
     let text = fails(dir.path(), &[]);
     assert!(text.contains("holds volumes"), "{text}");
+}
+
+#[test]
+fn rows_are_never_begun_anew_beside_the_needles_that_they_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.json");
+    let all = r#"{"identities":[{"name":"anonymous","actions":["Admin"]}]}"#;
+    std::fs::write(&users, all).unwrap();
+    let flag = format!("-s3.config={}", users.display());
+    let s = Server::start_with(dir.path(), &[&flag]);
+    for (path, body) in [("/bucket", &b""[..]), ("/bucket/key", b"bytes")] {
+        let (status, _, said) = s.call("s3", "PUT", path, body);
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&said));
+    }
+    s.terminate();
+    let (rows, away) = (dir.path().join("filer"), dir.path().join("away"));
+    std::fs::create_dir(&away).unwrap();
+    for entry in std::fs::read_dir(&rows).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, away.join(from.file_name().unwrap())).unwrap();
+    }
+    std::fs::remove_dir_all(&rows).unwrap();
+    let text = fails(dir.path(), &[&flag]);
+    assert!(text.contains("is missing or empty"), "{text}");
+    assert!(!rows.exists());
+    std::fs::create_dir(&rows).unwrap();
+    for entry in std::fs::read_dir(&away).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, rows.join(from.file_name().unwrap())).unwrap();
+    }
+    let s = Server::start_with(dir.path(), &[&flag]);
+    assert_eq!(s.call("s3", "GET", "/bucket/key", b"").2, b"bytes");
+    s.terminate();
 }
 
 #[test]
