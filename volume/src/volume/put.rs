@@ -101,10 +101,13 @@ impl Volume {
         if owned {
             return self.may_write(fid, owned).map(Allowed::Write);
         }
-        let slot = reader::locate(&self.view, fid)?;
+        let (slot, hidden) = self.view.find(fid.key.0);
         let Slot::Live { offset, plain_len } = slot else {
             return Ok(Allowed::Write(slot));
         };
+        if hidden {
+            return self.may_write(fid, owned).map(Allowed::Write);
+        }
         let old = reader::open(&self.view, fid, (offset, plain_len), None)?;
         if old.cookie() != fid.cookie.0 {
             return Err(VolumeError::WrongCookie(fid));
@@ -135,7 +138,8 @@ impl Volume {
         })
     }
 
-    /// What the index says of a key that may be written.
+    /// What the index says of a key that may be written. Damage that may hide the key's newest record is no reason to
+    /// refuse a newer one: it lies behind the damage and settles what the key holds.
     fn may_write(&self, fid: FileId, owned: bool) -> Result<Slot, VolumeError> {
         if owned {
             return match self.view.find(fid.key.0).0 {
@@ -143,7 +147,7 @@ impl Volume {
                 Slot::Deleted | Slot::Live { .. } => Err(VolumeError::Exists(fid)),
             };
         }
-        let slot = reader::locate(&self.view, fid)?;
+        let slot = self.view.find(fid.key.0).0;
         if let Slot::Live { offset, plain_len } = slot
             && reader::peek(&self.view, fid, offset, plain_len)?.cookie != fid.cookie.0
         {
@@ -248,8 +252,7 @@ mod tests {
     use crate::config::{Deps, VolumeConfig};
     use crate::store::VolumeServer;
 
-    #[tokio::test]
-    async fn a_file_that_is_as_long_as_can_be_still_takes_tombstones() {
+    async fn server() -> Arc<VolumeServer> {
         let deps = Deps {
             clock: Arc::new(RealClock),
             rng: Arc::new(OsRng),
@@ -258,9 +261,8 @@ mod tests {
             cluster: Uuid([7; 16]),
         };
         let server = VolumeServer::open(VolumeConfig::new("/v".into()), deps).unwrap();
-        let id = VolumeId(1);
         let create = CreateVolume {
-            id,
+            id: VolumeId(1),
             uuid: Uuid([1; 16]),
             collection: String::new(),
             collection_uuid: Uuid([2; 16]),
@@ -270,9 +272,13 @@ mod tests {
             generation: 0,
         };
         server.create_volume(create).await.unwrap();
-        let put = |key| PutNeedle {
+        server
+    }
+
+    fn put(key: u64) -> PutNeedle {
+        PutNeedle {
             fid: FileId {
-                volume: id,
+                volume: VolumeId(1),
                 key: NeedleKey(key),
                 cookie: Cookie(5),
             },
@@ -281,9 +287,37 @@ mod tests {
             name: NeedleName::default(),
             compress: false,
             manifest: false,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_that_may_hide_any_key_keeps_no_key_from_being_written() {
+        let server = server().await;
         server.put_needle(put(1)).await.unwrap();
-        let volume = server.volume(id).unwrap();
+        let volume = server.volume(VolumeId(1)).unwrap();
+        {
+            let mut p = volume.view().published.write();
+            let end = p.end;
+            p.unknown.push((end - 8, end));
+        }
+        let open = |key| server.open_needle(put(key).fid, None, VolumeOwner::Native);
+        for key in [1, 2] {
+            assert!(matches!(
+                open(key).await.err(),
+                Some(VolumeError::Damaged { .. })
+            ));
+            let stored = server.put_needle(put(key)).await.unwrap();
+            assert!(!stored.unchanged);
+            assert_eq!(open(key).await.unwrap().info().commit, stored.commit);
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_as_long_as_can_be_still_takes_tombstones() {
+        let server = server().await;
+        server.put_needle(put(1)).await.unwrap();
+        let volume = server.volume(VolumeId(1)).unwrap();
         volume.view().published.write().end = OFFSET_END - TOMBSTONES - 3;
         let refused = server.put_needle(put(2)).await;
         assert!(matches!(refused, Err(VolumeError::ReadOnly { .. })));
