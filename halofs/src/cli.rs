@@ -56,11 +56,7 @@ pub(crate) struct ServerArgs {
     #[arg(long = "main.port", alias = "master.port", default_value = "9333")]
     pub(crate) main_port: u16,
     /// Second port of main, bound when -main.port is not given; empty for none.
-    #[arg(
-        long = "main.port.alias",
-        alias = "master.port.alias",
-        default_value = "9310"
-    )]
+    #[arg(long = "main.port.alias", alias = "master.port.alias", default_value = "9310", value_parser = alias_port)]
     pub(crate) main_alias: String,
     /// Port of the volume server; 0 picks a free one.
     #[arg(long = "volume.port", default_value = "8080")]
@@ -86,9 +82,10 @@ pub(crate) struct ServerArgs {
     /// Region that buckets are in.
     #[arg(long = "s3.region", default_value = "us-east-1")]
     pub(crate) s3_region: String,
-    /// Largest volume in MiB; at most a sixteenth of the disk is used.
+    /// Largest volume in MiB, 64 to 32768; at most a sixteenth of the disk is used.
     #[arg(long = "volumeSizeLimitMB", alias = "main.volumeSizeLimitMB", alias = "master.volumeSizeLimitMB",
-          default_value_t = halofs_types::limits::VOLUME_SIZE_MB_DEFAULT)]
+          default_value_t = halofs_types::limits::VOLUME_SIZE_MB_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(VOLUME_SIZE_MB))]
     pub(crate) volume_size_mb: u64,
     /// Most volumes of this server, 0 for no ceiling.
     #[arg(long = "volume.max", default_value = "0")]
@@ -102,13 +99,9 @@ pub(crate) struct ServerArgs {
     /// Disk type, for placement.
     #[arg(long = "disk", alias = "volume.disk", default_value = "hdd")]
     pub(crate) disk: String,
-    /// Free space below which nothing grows: percent (at most 100), or bytes with KiB, MiB, GiB. Without it 5 % of the
-    /// disk, at most 2 GiB.
-    #[arg(
-        long = "minFreeSpace",
-        alias = "volume.minFreeSpace",
-        default_value = ""
-    )]
+    /// Free space below which nothing grows: percent (at most 100), or bytes with KiB, MiB, GiB or TiB. Without it 5 %
+    /// of the disk, at most 2 GiB.
+    #[arg(long = "minFreeSpace", alias = "volume.minFreeSpace", default_value = "", value_parser = min_free)]
     pub(crate) min_free: String,
     /// Sync every write before it is acknowledged.
     #[arg(long = "fsync", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -139,33 +132,86 @@ pub(crate) struct ServerArgs {
     #[arg(long = "log.format", default_value = "text", value_parser = ["text", "json"])]
     pub(crate) log_format: String,
     /// error, warn, info, debug or trace, or a tracing filter.
-    #[arg(long = "log.level", default_value = "info")]
+    #[arg(long = "log.level", default_value = "info", value_parser = log_level)]
     pub(crate) log_level: String,
 }
 
-impl ServerArgs {
-    /// Free bytes below which nothing grows, of a disk of `total` bytes; `None` is the volume server's default.
-    pub(crate) fn soft_free(&self, total: u64) -> anyhow::Result<Option<u64>> {
-        let text = self.min_free.trim().trim_end_matches('%').trim_end();
+/// Volumes smaller than this are all overhead; an index addresses no more than this.
+const VOLUME_SIZE_MB: std::ops::RangeInclusive<u64> = 64..=32768;
+
+/// Free space below which nothing grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MinFree {
+    Default,
+    Percent(u64),
+    Bytes(u64),
+}
+
+impl std::str::FromStr for MinFree {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         if text.is_empty() {
-            return Ok(None);
+            return Ok(Self::Default);
         }
-        if let Ok(percent) = text.parse::<u64>()
-            && percent <= 100
-        {
-            return Ok(Some(total / 100 * percent));
+        let percent = text.strip_suffix('%').unwrap_or(text).trim_end();
+        if let Ok(n) = percent.parse::<u64>() {
+            return match n {
+                0..=100 => Ok(Self::Percent(n)),
+                _ => Err(format!(
+                    "{n} is more than 100 percent; bytes are written with KiB, MiB, GiB or TiB"
+                )),
+            };
         }
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("", 0)];
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
         let parsed = units.iter().find_map(|(unit, shift)| {
             let n: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
             n.checked_mul(1 << shift)
         });
-        parsed.map(Some).ok_or_else(|| {
-            anyhow::anyhow!(
-                "-minFreeSpace={} is neither a percentage nor bytes with KiB, MiB or GiB",
-                self.min_free
+        parsed.map(Self::Bytes).ok_or_else(|| {
+            format!(
+                "{text:?} is neither a percentage of at most 100 nor bytes with KiB, MiB, GiB or TiB"
             )
         })
+    }
+}
+
+fn min_free(text: &str) -> Result<String, String> {
+    text.parse::<MinFree>().map(|_| text.to_owned())
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match halofs_runtime::telemetry::check_level(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn alias_port(text: &str) -> Result<String, String> {
+    match (text, text.parse::<u16>()) {
+        ("", _) | (_, Ok(_)) => Ok(text.to_owned()),
+        (_, Err(_)) => Err(format!("{text:?} is not a port")),
+    }
+}
+
+impl ServerArgs {
+    /// What no single flag can tell about itself.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match (&self.s3_cert, &self.s3_key) {
+            (Some(_), None) => anyhow::bail!("-s3.cert needs -s3.key"),
+            (None, Some(_)) => anyhow::bail!("-s3.key needs -s3.cert"),
+            (Some(_), Some(_)) | (None, None) => Ok(()),
+        }
+    }
+
+    /// Free bytes below which nothing grows, of a disk of `total` bytes; `None` is the volume server's default.
+    pub(crate) fn soft_free(&self, total: u64) -> anyhow::Result<Option<u64>> {
+        match self.min_free.parse().map_err(anyhow::Error::msg)? {
+            MinFree::Default => Ok(None),
+            MinFree::Percent(n) => Ok(Some(total / 100 * n)),
+            MinFree::Bytes(n) => Ok(Some(n)),
+        }
     }
 
     /// Body bytes in flight of one port.
@@ -193,7 +239,11 @@ const MAIN_PORT: u16 = 9333;
 /// process for them.
 pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
     let (args, mut warnings) = config::normalize(std::env::args_os());
-    let file = config::find_file(config_dir(&args).as_deref());
+    let dir = config_dir(&args);
+    let file = config::find_file(dir.as_deref())?;
+    if let (Some(dir), None) = (&dir, &file) {
+        warnings.push(format!("{} holds no halofs.toml", dir.display()));
+    }
     let table = file.as_deref().map(config::read_file).transpose()?;
     let layers = file.as_deref().zip(table.as_ref());
     let mut command = Cli::command();
@@ -207,6 +257,9 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
         .find_map(|a| names.iter().find(|n| a == n.as_str()))
         .cloned();
     let args = config::with_options(args, chosen.as_deref().unwrap_or_default())?;
+    if let (Some(_), Some((path, table))) = (&chosen, layers) {
+        warnings.extend(config::strays(&command, path, table));
+    }
     if let Some(name) = &chosen {
         let mut found = Ok(Vec::new());
         command = command.mut_subcommand(name, |c| match config::layer(c.clone(), layers) {
@@ -222,7 +275,10 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
         });
         warnings.extend(found?);
     }
-    let matches = command.get_matches_from(args);
+    let matches = match command.try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => end_with(&error),
+    };
     let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow::anyhow!("{e}"))?;
     let explicit = matches.subcommand().is_some_and(|(_, m)| {
         m.try_contains_id("main_port").unwrap_or(false)
@@ -230,6 +286,25 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
                 || m.get_one::<u16>("main_port") != Some(&MAIN_PORT))
     });
     Ok((cli, warnings, explicit))
+}
+
+/// Prints help or a mistake and ends the process, as clap does, but with flags the way they are written here.
+fn end_with(error: &clap::Error) -> ! {
+    let text = one_dash(&error.render().to_string());
+    if error.use_stderr() {
+        crate::cmd::complain(text.trim_end());
+    } else {
+        // Nobody is left to tell when this fails.
+        let _ = crate::cmd::say(text.trim_end());
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// Long flags with one dash.
+fn one_dash(text: &str) -> String {
+    text.replace(" --", " -")
+        .replace("'--", "'-")
+        .replace("[--", "[-")
 }
 
 /// The value of `-config_dir`, needed before clap runs because the file gives clap its defaults.
@@ -243,4 +318,50 @@ fn config_dir(args: &[OsString]) -> Option<PathBuf> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_percent_or_bytes() {
+        assert_eq!("".parse(), Ok(MinFree::Default));
+        assert_eq!("7".parse(), Ok(MinFree::Percent(7)));
+        assert_eq!(" 100 % ".parse(), Ok(MinFree::Percent(100)));
+        assert_eq!("3 GiB".parse(), Ok(MinFree::Bytes(3 << 30)));
+        for bad in ["101", "101%", "much", "7GB", "-1", "20000000TiB"] {
+            assert!(bad.parse::<MinFree>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_when_they_are_read() {
+        let read = |flag: &str| {
+            let mut cli = Cli::command();
+            let words = ["halofs", "server", flag];
+            cli.try_get_matches_from_mut(words)
+                .map_err(|e| one_dash(&e.render().to_string()))
+        };
+        for good in [
+            "--volumeSizeLimitMB=64",
+            "--volumeSizeLimitMB=32768",
+            "--log.level=warn,access=info",
+            "--minFreeSpace=5%",
+            "--main.port.alias=",
+        ] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "--volumeSizeLimitMB=63",
+            "--volumeSizeLimitMB=32769",
+            "--log.level=loud",
+            "--minFreeSpace=200%",
+            "--main.port.alias=x",
+        ] {
+            let said = read(bad).unwrap_err();
+            let flag = bad.trim_start_matches('-').split('=').next().unwrap();
+            assert!(said.contains(&format!("'-{flag} ")), "{said}");
+        }
+    }
 }

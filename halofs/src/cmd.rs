@@ -14,6 +14,12 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an error says that standard output is a pipe that nobody reads any more.
+pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
+    let pipe = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|e| e.downcast_ref().is_some_and(pipe))
+}
+
 /// Prints a line on standard error; there is nobody left to tell when that fails.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");

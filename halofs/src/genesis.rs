@@ -8,7 +8,7 @@
 //! | `cluster_uuid` | 32 hex digits | binds every volume and row to this cluster |
 //! | `kek_id` | 16 hex digits | id of the root key that seals the data |
 //!
-//! Why this order: lock, then key, then `cluster.json`, then anything that is sealed. A crash between any two leaves
+//! Why this order: lock, then the sockets, so that a start that fails on a taken port leaves no key, then key, then `cluster.json`, then anything that is sealed. A crash between any two leaves
 //! either nothing, or a key that seals nothing yet and is taken over by the next start. A root key is made only while
 //! no sealed thing exists; it is never made beside data that another key sealed (`replication.md` 25).
 
@@ -43,30 +43,37 @@ pub(crate) struct Home {
     pub(crate) keys: Arc<dyn KeyProvider>,
     /// Where the root key is.
     pub(crate) key_file: PathBuf,
-    /// Whether this start made the folder.
+    /// Whether this start made the cluster.
     pub(crate) first: bool,
+    /// Whether nothing was stored yet when it was opened: the root key may never have been backed up.
+    pub(crate) fresh: bool,
 }
 
-/// Opens `dir`, making it when it holds nothing yet.
-pub(crate) fn open(
-    disk: &dyn Disk,
-    rng: &dyn Rng,
-    dir: &Path,
-    key_file: Option<&Path>,
-) -> anyhow::Result<Home> {
+/// Takes `dir` for this process, making it when it is absent.
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> anyhow::Result<Box<dyn DiskLock>> {
     disk.create_dir_all(dir)
         .with_context(|| format!("making {}", dir.display()))?;
     let lock_path = dir.join("LOCK");
-    let lock = match disk.lock(&lock_path) {
-        Ok(lock) => lock,
+    match disk.lock(&lock_path) {
+        Ok(lock) => Ok(lock),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
             bail!(
                 "{} is in use by another halofs process; stop it or choose another -dir",
                 dir.display()
             )
         }
-        Err(e) => return Err(e).with_context(|| format!("locking {}", lock_path.display())),
-    };
+        Err(e) => Err(e).with_context(|| format!("locking {}", lock_path.display())),
+    }
+}
+
+/// Opens `dir`, which `lock` guards, and makes key and identity when it holds nothing yet.
+pub(crate) fn open(
+    disk: &dyn Disk,
+    rng: &dyn Rng,
+    dir: &Path,
+    key_file: Option<&Path>,
+    lock: Box<dyn DiskLock>,
+) -> anyhow::Result<Home> {
     let key_file = key_file.map_or_else(|| dir.join("root.key"), Path::to_path_buf);
     let cluster_file = dir.join("cluster.json");
     if disk.exists(&cluster_file)? {
@@ -77,6 +84,7 @@ pub(crate) fn open(
             keys,
             key_file,
             first: false,
+            fresh: !has_volumes(disk, dir)?,
         });
     }
     if let Some(found) = sealed_thing(disk, dir)? {
@@ -106,6 +114,7 @@ pub(crate) fn open(
         keys: Arc::new(provider),
         key_file,
         first: true,
+        fresh: true,
     })
 }
 
@@ -187,7 +196,7 @@ mod tests {
     use super::*;
 
     fn start(dir: &Path) -> anyhow::Result<Home> {
-        open(&RealDisk, &OsRng, dir, None)
+        open(&RealDisk, &OsRng, dir, None, lock(&RealDisk, dir)?)
     }
 
     #[test]
@@ -195,13 +204,17 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("a/b");
         let first = start(&dir).unwrap();
-        assert!(first.first);
+        assert!(first.first && first.fresh);
         let busy = start(&dir).err().unwrap().to_string();
         assert!(busy.contains("in use"), "{busy}");
         let cluster = first.cluster;
         drop(first);
         let again = start(&dir).unwrap();
         assert!(!again.first && again.cluster == cluster);
+        assert!(
+            again.fresh,
+            "the key may not be backed up: nothing is stored"
+        );
         let key = disk::read_all(&RealDisk, &again.key_file).unwrap();
         drop(again);
 
@@ -215,7 +228,9 @@ mod tests {
         let wrong = start(&dir).err().unwrap().to_string();
         assert!(wrong.contains("is sealed under root key"), "{wrong}");
         disk::replace(&RealDisk, &dir.join("root.key"), &key, true).unwrap();
-        start(&dir).unwrap();
+        RealDisk.create_dir_all(&dir.join("volumes")).unwrap();
+        disk::replace(&RealDisk, &dir.join("volumes/1.vol"), b"x", false).unwrap();
+        assert!(!start(&dir).unwrap().fresh);
     }
 
     #[test]

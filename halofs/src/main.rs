@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     halofs_runtime::telemetry::abort_on_panic();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has read enough, as `head` does.
+        Err(error) if cmd::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
             cmd::complain(&format!("halofs: {error:#}"));
             ExitCode::FAILURE
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let (cli, warnings, main_port_given) = cli::parse()?;
     for warning in &warnings {
-        cmd::complain(&format!("halofs: {warning}"));
+        cmd::complain(&format!("halofs: warning: {warning}"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,12 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`listen`] | which addresses may be bound, and their sockets |
+//! | [`address`] | the address of this machine that others are told when every address is bound |
 //! | [`observe`] | metrics of volumes and filer, space pressure |
 //! | [`filer_port`] | the filer's port: health and metrics until its API is built |
 //!
-//! Start: lock and keys → sockets → main (its own leader at once) → volumes → epochs from main → filer → gateway →
-//! listeners. The sockets are bound before anything is opened, so that a taken port is said at once, and accept only
-//! at the end. Stop: listeners drain, then gateway, filer and its store, main and its store, volumes, each before what
+//! Start: settings that name files → lock → sockets → keys → main (its own leader at once) → volumes → epochs from
+//! main → filer → gateway → listeners. The sockets are bound before anything is made or opened, so that a taken port
+//! is said at once, and accept only at the end. Stop: listeners drain, then gateway, filer and its store, main and its store, volumes, each before what
 //! it uses.
 
 use std::path::Path;
@@ -43,6 +44,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::ServerArgs;
 use crate::genesis::{self, Home};
 
+mod address;
 pub(crate) mod filer_port;
 pub(crate) mod listen;
 mod observe;
@@ -74,6 +76,8 @@ pub(crate) struct Server {
     pub(crate) home: Home,
     pub(crate) listeners: listen::Addresses,
     pub(crate) identities: IdentitySource,
+    /// The credentials file was gone, and this start made another.
+    pub(crate) new_credentials: bool,
     certificate: Option<Arc<Certificate>>,
     master: Arc<Master>,
     volume: Arc<VolumeServer>,
@@ -93,18 +97,17 @@ impl Server {
             disk: Arc::new(RealDisk),
             registry: Registry::new(),
         };
-        let home = genesis::open(
-            &*world.disk,
-            &*world.rng,
-            &args.dir,
-            args.key_file.as_deref(),
-        )?;
-        let identities = identity_source(&world, args);
+        let identities = checked_identities(&world, args)?;
         let certificate = match (&args.s3_cert, &args.s3_key) {
             (Some(cert), Some(key)) => Some(Certificate::load(&*world.disk, cert, key)?),
             _ => None,
         };
+        listen::allowed(args)?;
+        let lock = genesis::lock(&*world.disk, &args.dir)?;
         let bound = Listeners::bind(args, main_port_given)?;
+        let key_file = args.key_file.as_deref();
+        let home = genesis::open(&*world.disk, &*world.rng, &args.dir, key_file, lock)?;
+        let new_credentials = new_credentials(&world, &home, &identities)?;
         let (master, main_store) = open_main(&world, &home, &bound.at, args).await?;
         let volume = open_volumes(&world, &home, &bound.at, args)?;
         let node = node_id(&*world.disk, &args.dir)?;
@@ -131,6 +134,7 @@ impl Server {
             home,
             listeners,
             identities,
+            new_credentials,
             certificate,
             master,
             volume,
@@ -394,6 +398,42 @@ fn native_config(args: &ServerArgs) -> NativeConfig {
         dir: args.dir.join("volumes").display().to_string(),
         read_only: false,
     }
+}
+
+/// Where identities come from. What is wrong with those that were given is said before anything is opened; a
+/// credentials file of our own is read, and made, by the gateway.
+fn checked_identities(world: &World, args: &ServerArgs) -> anyhow::Result<IdentitySource> {
+    let identities = identity_source(world, args);
+    if identities.credentials_in_use().is_none() {
+        identities.load()?;
+    }
+    if let Some(path) = &args.s3_config {
+        let (mode, _) = world.disk.mode_owner(path)?;
+        if mode & 0o077 != 0 {
+            let shown = path.display();
+            tracing::warn!("others can read the secrets in {shown}: run chmod 600 {shown}");
+        }
+    }
+    Ok(identities)
+}
+
+/// Whether this start will make credentials although it is not the first.
+fn new_credentials(
+    world: &World,
+    home: &Home,
+    identities: &IdentitySource,
+) -> anyhow::Result<bool> {
+    let Some(path) = identities.credentials_in_use().filter(|_| !home.first) else {
+        return Ok(false);
+    };
+    let gone = !world.disk.exists(path)?;
+    if gone {
+        let shown = path.display();
+        tracing::warn!(
+            "{shown} is missing: new credentials are made, the old ones are no longer valid"
+        );
+    }
+    Ok(gone)
 }
 
 fn identity_source(world: &World, args: &ServerArgs) -> IdentitySource {

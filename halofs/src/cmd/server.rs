@@ -12,12 +12,16 @@ use crate::wire::Server;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: &ServerArgs, main_port_given: bool) -> anyhow::Result<()> {
+    args.check()?;
     telemetry::init(args.log_format.parse()?, &filter(&args.log_level))?;
     keep_keys_out_of_dumps();
     // Taken over before anything starts, so that a signal during the start stops it in order.
     let mut signals = Signals::new().context("taking the signals over")?;
     let server = Server::start(args, main_port_given).await?;
-    announce(args, &server)?;
+    if let Err(error) = announce(args, &server) {
+        // A reader that left, as in `| head`, is no reason to stop serving.
+        tracing::warn!(%error, "standard output is closed");
+    }
     while signals.next().await == Request::Reload {
         server.reload();
     }
@@ -71,23 +75,56 @@ fn announce(args: &ServerArgs, server: &Server) -> anyhow::Result<()> {
     for line in clients(args, server, &endpoint) {
         say(&line)?;
     }
-    if !args.fsync {
-        say(
-            "!! -fsync=false: a crash of the machine loses up to the last second of acknowledged writes.",
-        )?;
-        say("")?;
-    }
-    if server.home.first {
-        say(&format!(
-            "Back up {} now, away from this machine: without this root key nothing stored here can ever be read.",
-            absolute(&server.home.key_file)
-        ))?;
+    for line in remarks(args, server) {
+        say(&line)?;
         say("")?;
     }
     say(&format!(
         "ready main={} volume={} filer={} s3={}",
         at.main, at.volume, at.filer, at.s3
     ))
+}
+
+/// What must not be overlooked.
+fn remarks(args: &ServerArgs, server: &Server) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !args.fsync {
+        lines.push(
+            "!! -fsync=false: a crash of the machine loses up to the last second of acknowledged writes."
+                .to_owned(),
+        );
+    }
+    if args.insecure {
+        lines.push(format!(
+            "!! -insecure: whoever reaches the ports of main, volume and filer on {} reads, writes and deletes files \
+             without a password, in clear.",
+            args.ip
+        ));
+    }
+    if server.listeners.unknown {
+        lines.push(format!(
+            "!! -ip={}: this machine shows no address of its own, so clients are told {}, which works here alone. Clients \
+             elsewhere need -publicUrl=HOST.",
+            args.ip, server.listeners.volume_public
+        ));
+    }
+    if let Some(path) = server
+        .identities
+        .credentials_in_use()
+        .filter(|_| server.new_credentials)
+    {
+        lines.push(format!(
+            "!! {} was missing: a new pair is in it now, and the old one is no longer valid.",
+            absolute(path)
+        ));
+    }
+    if server.home.fresh {
+        lines.push(format!(
+            "Back up {} now, away from this machine: without this root key nothing stored here can ever be read.",
+            absolute(&server.home.key_file)
+        ));
+    }
+    lines
 }
 
 /// Lines that work when pasted into a shell.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use halofs_runtime::http::bind;
 use tokio::net::TcpListener;
 
+use super::address;
 use crate::cli::ServerArgs;
 
 /// Bound sockets.
@@ -33,19 +34,27 @@ pub(crate) struct Addresses {
     pub(crate) volume_public: String,
     pub(crate) filer: String,
     pub(crate) s3: String,
+    /// Every address is bound, and none is known that other machines could be told.
+    pub(crate) unknown: bool,
+}
+
+/// Whether `-ip` may be bound at all.
+pub(crate) fn allowed(args: &ServerArgs) -> anyhow::Result<IpAddr> {
+    let ip = resolve(&args.ip)?;
+    if !ip.is_loopback() && !args.insecure {
+        bail!(
+            "-ip={} is reachable from other machines, and the native ports have neither TLS nor tokens yet. Keep \
+             -ip=127.0.0.1, or add -insecure if that network is trusted",
+            args.ip
+        );
+    }
+    Ok(ip)
 }
 
 impl Listeners {
     /// Binds all of them.
     pub(crate) fn bind(args: &ServerArgs, main_port_given: bool) -> anyhow::Result<Self> {
-        let ip = resolve(&args.ip)?;
-        if !ip.is_loopback() && !args.insecure {
-            bail!(
-                "-ip={} is reachable from other machines, and the native ports have neither TLS nor tokens yet. Keep \
-                 -ip=127.0.0.1, or add -insecure if that network is trusted",
-                args.ip
-            );
-        }
+        let ip = allowed(args)?;
         let open = |flag: &str, port: u16| {
             let at = SocketAddr::new(ip, port);
             bind(at).with_context(|| format!("binding {at}; choose another port with -{flag}"))
@@ -55,7 +64,8 @@ impl Listeners {
         let filer = open("filer.port", args.filer_port)?;
         let s3 = open("s3.port", args.s3_port)?;
         main.extend(alias(ip, args, main_port_given)?);
-        let host = host(&args.ip, ip);
+        let own = ip.is_unspecified().then(address::own).flatten();
+        let host = own.map_or_else(|| host(&args.ip, ip), |v4| v4.to_string());
         let name =
             |l: &TcpListener, host: &str| anyhow::Ok(format!("{host}:{}", l.local_addr()?.port()));
         let first = main.first().context("main was just bound")?;
@@ -71,6 +81,7 @@ impl Listeners {
             volume_public,
             filer: name(&filer, &host)?,
             s3: name(&s3, &host)?,
+            unknown: ip.is_unspecified() && own.is_none() && args.public_host.is_empty(),
         };
         Ok(Self {
             main,
@@ -115,7 +126,8 @@ fn resolve(host: &str) -> anyhow::Result<IpAddr> {
         .with_context(|| format!("-ip={host} has no address"))
 }
 
-/// The host that others are told: the one given, brackets around IPv6, and loopback when every address is meant.
+/// The host that others are told: the one given, brackets around IPv6, and loopback when every address is meant and
+/// this machine has no other.
 fn host(given: &str, ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(v4) if v4.is_unspecified() => "127.0.0.1".to_owned(),

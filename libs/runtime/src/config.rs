@@ -64,6 +64,19 @@ pub enum ConfigError {
         /// Which key.
         key: String,
     },
+    /// A value of the environment or of the file is not what its flag takes.
+    #[error("{from}={value}: {reason}")]
+    Value {
+        /// The variable, or the file with section and key.
+        from: String,
+        /// What it holds.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder of `-config_dir` is not there.
+    #[error("-config_dir={0} is not a folder")]
+    NoFolder(String),
 }
 
 /// A line to print at start: an ignored flag or an unknown key of the file.
@@ -162,10 +175,11 @@ pub fn variable(command: &str, flag: &str) -> String {
         .to_uppercase()
 }
 
-/// The first `halofs.toml` of the search order: `dir` if given, else `.`, `~/.halofs`, `/usr/local/etc/halofs`,
-/// `/etc/halofs`.
-pub fn find_file(dir: Option<&Path>) -> Option<PathBuf> {
+/// The first `halofs.toml` of the search order: `dir` if given, which must be there, else `.`, `~/.halofs`,
+/// `/usr/local/etc/halofs`, `/etc/halofs`.
+pub fn find_file(dir: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
     let dirs = match dir {
+        Some(d) if !d.is_dir() => return Err(ConfigError::NoFolder(d.display().to_string())),
         Some(d) => vec![d.to_path_buf()],
         None => [
             Some(PathBuf::from(".")),
@@ -176,9 +190,11 @@ pub fn find_file(dir: Option<&Path>) -> Option<PathBuf> {
         .chain(["/usr/local/etc/halofs", "/etc/halofs"].map(PathBuf::from))
         .collect(),
     };
-    dirs.into_iter()
+    let found = dirs
+        .into_iter()
         .map(|d| d.join("halofs.toml"))
-        .find(|p| p.is_file())
+        .find(|p| p.is_file());
+    Ok(found)
 }
 
 /// Reads a settings file.
@@ -196,37 +212,30 @@ pub fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
 }
 
 /// Gives every flag of one command its environment variable and, where the file has one, its default from the file.
-/// Keys of the command's sections that name no flag become warnings.
+/// A value that its flag does not take is an error that names where it stands. Keys of the command's sections that name
+/// no flag become warnings.
 pub fn layer(
     command: Command,
     file: Option<(&Path, &toml::Table)>,
 ) -> Result<(Command, Vec<Warning>), ConfigError> {
     let name = command.get_name().to_owned();
-    let flags: Vec<(String, String)> = command
-        .get_arguments()
-        .filter_map(|a| Some((a.get_id().to_string(), a.get_long()?.to_owned())))
-        .collect();
-    let mut known: Vec<(String, String)> = Vec::new();
+    let known = settings(&command);
     let mut command = command;
-    for (id, long) in &flags {
-        let (sec, key) = section(&name, long);
-        known.push((sec.to_owned(), key.to_owned()));
-        let from_file = match file {
-            Some((path, table)) => plain(path, table, sec, key)?,
-            None => None,
-        };
-        let variable = variable(&name, long);
-        let from_env = env(&variable).or_else(|| env(&variable.replacen("HALOFS_", "WEED_", 1)));
-        if let Some(value) = from_env.or(from_file) {
-            command = command.mut_arg(id, |a| a.default_value(value));
+    for setting in &known {
+        if let Some((value, from)) = setting.given(&name, file)? {
+            check(&command, &setting.flag, &value, from)?;
+            command = command.mut_arg(&setting.id, |a| a.default_value(value));
         }
     }
     let mut warnings = Vec::new();
     if let Some((path, table)) = file {
         for (sec, value) in table {
+            let mine: Vec<&Setting> = known
+                .iter()
+                .filter(|s| s.section == canonical(sec))
+                .collect();
             for key in value.as_table().into_iter().flat_map(toml::Table::keys) {
-                let mine = known.iter().any(|(s, _)| s == sec);
-                if mine && !known.iter().any(|(s, k)| s == sec && k == key) {
+                if !mine.is_empty() && !mine.iter().any(|s| s.key == *key) {
                     warnings.push(format!(
                         "{}: [{sec}] {key} is not a setting of {name}",
                         path.display()
@@ -236,6 +245,119 @@ pub fn layer(
         }
     }
     Ok((command, warnings))
+}
+
+/// What of the file no command ever reads: keys above the first section, and sections that no command has.
+pub fn strays(program: &Command, path: &Path, table: &toml::Table) -> Vec<Warning> {
+    let known: Vec<Setting> = program.get_subcommands().flat_map(settings).collect();
+    let shown = path.display();
+    let mut warnings = Vec::new();
+    for (key, value) in table {
+        let section = canonical(key);
+        if !value.is_table() {
+            let hint = match known.iter().find(|s| s.key == *key) {
+                Some(s) => format!("; write {key} under [{}]", s.section),
+                None => String::new(),
+            };
+            warnings.push(format!(
+                "{shown}: {key} above all sections is ignored{hint}"
+            ));
+        } else if !known.iter().any(|s| s.section == section) {
+            warnings.push(format!("{shown}: no command has a section [{key}]"));
+        }
+    }
+    warnings
+}
+
+/// A flag and its name in the file.
+struct Setting {
+    id: String,
+    flag: String,
+    section: String,
+    key: String,
+}
+
+fn settings(command: &Command) -> Vec<Setting> {
+    let flags = command
+        .get_arguments()
+        .filter_map(|a| Some((a.get_id(), a.get_long()?)));
+    flags
+        .map(|(id, flag)| {
+            let (section, key) = section(command.get_name(), flag);
+            Setting {
+                id: id.to_string(),
+                flag: flag.to_owned(),
+                section: section.to_owned(),
+                key: key.to_owned(),
+            }
+        })
+        .collect()
+}
+
+impl Setting {
+    /// The value of the environment, else of the file, and where it stands.
+    fn given(
+        &self,
+        command: &str,
+        file: Option<(&Path, &toml::Table)>,
+    ) -> Result<Option<(String, String)>, ConfigError> {
+        let variable = variable(command, &self.flag);
+        let older = variable.replacen("HALOFS_", "WEED_", 1);
+        for name in [variable, older] {
+            if let Some(value) = env(&name) {
+                return Ok(Some((value, name)));
+            }
+        }
+        let Some((path, table)) = file else {
+            return Ok(None);
+        };
+        for (sec, _) in table {
+            if canonical(sec) == self.section
+                && let Some(value) = plain(path, table, sec, &self.key)?
+            {
+                let from = format!("{}: [{sec}] {}", path.display(), self.key);
+                return Ok(Some((value, from)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A section under its own name: `[master]` is `[main]`.
+fn canonical(section: &str) -> &str {
+    match section {
+        "master" => "main",
+        other => other,
+    }
+}
+
+/// Whether a flag of the command takes a value; other mistakes are found when the whole command line is read.
+fn check(command: &Command, flag: &str, value: &str, from: String) -> Result<(), ConfigError> {
+    use clap::error::ErrorKind;
+    let words = [command.get_name().to_owned(), format!("--{flag}={value}")];
+    let Err(error) = command.clone().try_get_matches_from(words) else {
+        return Ok(());
+    };
+    if !matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        return Ok(());
+    }
+    let reason = match std::error::Error::source(&error) {
+        Some(source) => source.to_string(),
+        None => error
+            .to_string()
+            .lines()
+            .map(str::trim)
+            .find_map(|l| l.strip_prefix('[')?.strip_suffix(']'))
+            .map_or_else(|| "not a value of this setting".to_owned(), str::to_owned),
+    };
+    Err(ConfigError::Value {
+        from,
+        value: value.to_owned(),
+        reason,
+    })
 }
 
 fn plain(
@@ -367,5 +489,35 @@ mod tests {
         );
         assert_eq!(variable("server", "s3.domainName"), "HALOFS_S3_DOMAINNAME");
         assert_eq!(variable("server", "dir"), "HALOFS_SERVER_DIR");
+    }
+
+    #[test]
+    fn what_no_command_reads_is_named() {
+        let table: toml::Table =
+            "dir = \"d\"\nfoo = 1\n[nosection]\nx = 1\n[master]\nport = 7\n[s3]\nport = 1"
+                .parse()
+                .unwrap();
+        let program = Command::new("halofs").subcommand(command());
+        assert_eq!(
+            strays(&program, Path::new("halofs.toml"), &table),
+            [
+                "halofs.toml: dir above all sections is ignored; write dir under [server]",
+                "halofs.toml: foo above all sections is ignored",
+                "halofs.toml: no command has a section [nosection]",
+            ]
+        );
+        let m = parse(&[], Some(&table));
+        assert_eq!(m.get_one::<String>("main_port").unwrap(), "7");
+    }
+
+    #[test]
+    fn a_bad_value_names_where_it_stands() {
+        let table: toml::Table = "[server]\nfsync = \"maybe\"".parse().unwrap();
+        let error = layer(command(), Some((Path::new("halofs.toml"), &table))).err();
+        assert_eq!(
+            error.unwrap().to_string(),
+            "halofs.toml: [server] fsync=maybe: \"maybe\" is neither true nor false"
+        );
+        assert!(find_file(Some(Path::new("/does/not/exist"))).is_err());
     }
 }

@@ -55,6 +55,26 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// Whether a level is one, or a filter whose every part is a level or `TARGET=LEVEL`. The library takes any other word
+/// for the name of a target, and a misspelt level would switch the log off without a word.
+pub fn check_level(level: &str) -> Result<(), TelemetryError> {
+    let wrong = |reason: String| TelemetryError::Level {
+        level: level.to_owned(),
+        reason,
+    };
+    let plain = |part: &&str| matches!(*part, "error" | "warn" | "info" | "debug" | "trace");
+    let mut parts = level.split(',').map(str::trim);
+    if let Some(part) = parts.find(|p| !plain(p) && !p.contains('=')) {
+        return Err(wrong(format!(
+            "{part:?} is none of error, warn, info, debug and trace, and no filter such as warn,access=info"
+        )));
+    }
+    match EnvFilter::builder().parse(level) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
 /// Starts the log on standard error. `level` is a level (`info`) or a filter (`warn,access=info`); access lines have the
 /// target `access`.
 pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
@@ -103,5 +123,11 @@ mod tests {
             init(LogFormat::Text, "info=="),
             Err(TelemetryError::Level { .. })
         ));
+        for good in ["error", "trace", "warn,access=info", "access=off"] {
+            assert_eq!(check_level(good), Ok(()), "{good}");
+        }
+        for bad in ["loud", "", "loud,access=info", "access=loud"] {
+            assert!(check_level(bad).is_err(), "{bad}");
+        }
     }
 }
