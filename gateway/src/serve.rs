@@ -194,6 +194,7 @@ fn early(req: &HttpRequest) -> Result<(), GatewayError> {
         return Err(Code::AccessForbidden.into());
     }
     scheme::check(req.headers(), req.uri().query())?;
+    control_characters(req.uri().query().unwrap_or_default())?;
     let form = req
         .headers()
         .get(CONTENT_TYPE)
@@ -213,6 +214,34 @@ fn early(req: &HttpRequest) -> Result<(), GatewayError> {
         return Err(GatewayError::refused(
             Code::NotImplemented,
             "WriteGetObjectResponse is not implemented",
+        ));
+    }
+    Ok(())
+}
+
+/// Only names may hold control characters: what else does is refused before an error could repeat it.
+fn control_characters(query: &str) -> Result<(), GatewayError> {
+    const NAMES: [&str; 6] = [
+        "prefix",
+        "delimiter",
+        "marker",
+        "start-after",
+        "key-marker",
+        "annotation-prefix",
+    ];
+    let bad = |text: &str| {
+        text.contains('%')
+            && percent_encoding::percent_decode_str(text).any(|b| b < b' ' || b == 0x7f)
+    };
+    let mut pairs = query
+        .split('&')
+        .map(|p| p.split_once('=').unwrap_or((p, "")));
+    if query.contains('%')
+        && pairs.any(|(name, value)| bad(name) || (bad(value) && !NAMES.contains(&name)))
+    {
+        return Err(GatewayError::refused(
+            Code::InvalidArgument,
+            "A query parameter that is not a name may not contain control characters",
         ));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Between s3s's types and ours: bodies, tags, times, labels, checksums.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -235,6 +236,49 @@ pub(crate) fn field_algorithm(field: &str) -> ChecksumAlgorithm {
         .expect("named_checksums! is given fields of the ten algorithms")
 }
 
+/// Marks an answer whose text may hold stand-ins; see [`spell`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StandIns;
+
+/// The first of 32 code points that Unicode keeps for a program's own use and never for text.
+const STAND_IN: u32 = 0xfdd0;
+
+/// A key as s3s may write it into XML. It refuses control characters there, which keys may hold: each has a stand-in,
+/// and the service writes the reference that AWS writes in its place.
+pub(crate) fn spell(text: String) -> String {
+    if !text.contains(refused_in_xml) {
+        return text;
+    }
+    let stand_in = |c: char| match char::from_u32(STAND_IN + u32::from(c)) {
+        Some(s) if refused_in_xml(c) => s,
+        _ => c,
+    };
+    text.chars().map(stand_in).collect()
+}
+
+fn refused_in_xml(c: char) -> bool {
+    c < ' ' && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// A document with references for its stand-ins; `None` if it has none.
+pub(crate) fn references(document: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(document).ok()?;
+    let hidden = |c: char| u32::from(c).checked_sub(STAND_IN).filter(|n| *n < 32);
+    if !text.contains(|c| hidden(c).is_some()) {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match hidden(c) {
+            Some(n) => {
+                let _infallible = write!(out, "&#x{n:x};");
+            }
+            None => out.push(c),
+        }
+    }
+    Some(out)
+}
+
 /// A page size as asked for, within the limit; negative ones are refused.
 pub(crate) fn page_size(asked: Option<i32>, name: &'static str) -> Result<usize, GatewayError> {
     let asked = asked.map_or(Ok(limits::PAGE_MAX), usize::try_from);
@@ -278,6 +322,17 @@ mod tests {
         );
         assert!(precondition(None, tag()).is_err());
         assert!(precondition(tag(), any()).is_err());
+    }
+
+    #[test]
+    fn control_characters_reach_the_answer_as_references() {
+        assert_eq!(spell("a\tb é".to_owned()), "a\tb é");
+        let document = format!("<Key>{}</Key>", spell("a\u{1}\u{1f}\nb".to_owned()));
+        assert_eq!(
+            references(document.as_bytes()).unwrap(),
+            "<Key>a&#x1;&#x1f;\nb</Key>"
+        );
+        assert_eq!(references(b"<Key>a</Key>"), None);
     }
 
     #[test]

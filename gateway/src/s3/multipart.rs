@@ -18,8 +18,8 @@ use crate::ops::payload::{Claims, show};
 use crate::ops::put::Labels;
 use crate::s3::caller;
 use crate::s3::convert::{
-    RequestStream, checksum_type, count, etag, named_checksums, page_size, precondition,
-    set_checksum, take_trailers, time, user_metadata,
+    RequestStream, StandIns, checksum_type, count, etag, named_checksums, page_size, precondition,
+    set_checksum, spell, take_trailers, time, user_metadata,
 };
 use crate::s3::copy::named;
 pub(crate) use crate::s3::copy::upload_part_copy;
@@ -88,15 +88,22 @@ pub(crate) async fn create_multipart_upload(
         initiator,
     };
     let upload = multipart::create(gw, plan).await?;
-    Ok(S3Response::new(dto::CreateMultipartUploadOutput {
+    Ok(named_answer(dto::CreateMultipartUploadOutput {
         bucket: Some(bucket),
-        key: Some(key),
+        key: Some(spell(key)),
         upload_id: Some(upload.id.to_string()),
         checksum_algorithm: algorithm_of(&upload),
         checksum_type: kind_of(&upload),
         server_side_encryption,
         ..Default::default()
     }))
+}
+
+/// An answer with keys in it.
+fn named_answer<T>(out: T) -> S3Response<T> {
+    let mut answer = S3Response::new(out);
+    answer.extensions.insert(StandIns);
+    answer
 }
 
 fn algorithm_of(upload: &Upload) -> Option<dto::ChecksumAlgorithm> {
@@ -233,7 +240,7 @@ pub(crate) async fn complete_multipart_upload(
     let done = complete(gw, plan).await?;
     let mut out = dto::CompleteMultipartUploadOutput {
         bucket: Some(bucket),
-        key: Some(key),
+        key: Some(spell(key)),
         location,
         e_tag: Some(etag(done.etag)),
         ..Default::default()
@@ -242,7 +249,7 @@ pub(crate) async fn complete_multipart_upload(
         out.checksum_type = Some(checksum_type(shown.kind));
         set_checksum!(out, shown.algorithm, shown.text);
     }
-    Ok(S3Response::new(out))
+    Ok(named_answer(out))
 }
 
 fn listed_part(part: dto::CompletedPart) -> Result<ListedPart, GatewayError> {
@@ -361,9 +368,9 @@ pub(crate) async fn list_parts(
     let (owned, upload, parts, more) =
         multipart::list_parts(gw, &bucket, &key, upload_id(&id)?, after, limit).await?;
     let next = parts.last().and_then(|p| i32::try_from(p.number).ok());
-    Ok(S3Response::new(dto::ListPartsOutput {
+    Ok(named_answer(dto::ListPartsOutput {
         bucket: Some(bucket),
-        key: Some(key),
+        key: Some(spell(key)),
         upload_id: Some(id),
         checksum_algorithm: algorithm_of(&upload),
         checksum_type: kind_of(&upload),
@@ -421,7 +428,9 @@ pub(crate) async fn list_multipart_uploads(
             return Err(GatewayError::refused(Code::InvalidArgument, message).into());
         }
     };
-    let encode = |text: String| if encodes { encoded(&text) } else { text };
+    let encode = |text: String| {
+        if encodes { encoded(&text) } else { spell(text) }
+    };
     let key_marker = key_marker.unwrap_or_default();
     // A marker of an upload means nothing without that of a key.
     let upload_marker = upload_id_marker
@@ -457,7 +466,7 @@ pub(crate) async fn list_multipart_uploads(
     let prefixes = page.prefixes.iter().map(|p| dto::CommonPrefix {
         prefix: Some(text(p)),
     });
-    Ok(S3Response::new(dto::ListMultipartUploadsOutput {
+    Ok(named_answer(dto::ListMultipartUploadsOutput {
         uploads: Some(uploads.collect()),
         common_prefixes: Some(prefixes.collect()),
         bucket: Some(bucket),

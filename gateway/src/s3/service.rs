@@ -12,6 +12,7 @@ use s3s::{Body, S3Result};
 
 use super::S3Front;
 use super::access::{Access, Keys};
+use super::convert::{StandIns, references};
 use super::xml::Document;
 use crate::auth::scheme::SERVICES;
 use crate::gateway::Gateway;
@@ -92,9 +93,12 @@ impl Service {
         if let Some(status) = parts.extensions.remove::<http::StatusCode>() {
             parts.status = status;
         }
-        let body = match parts.extensions.remove::<Document>() {
-            Some(Document(bytes)) => halofs_runtime::http::full(bytes),
-            None => body.boxed_unsync(),
+        let spelled = parts.extensions.remove::<StandIns>();
+        let spelled = spelled.and_then(|StandIns| references(&body.bytes()?));
+        let body = match (parts.extensions.remove::<Document>(), spelled) {
+            (Some(Document(bytes)), _) => halofs_runtime::http::full(bytes),
+            (None, Some(text)) => halofs_runtime::http::full(text),
+            (None, None) => body.boxed_unsync(),
         };
         Some(http::Response::from_parts(parts, body))
     }

@@ -72,6 +72,10 @@ const ANSWERS: &[(&str, &str, u16, &str)] = &[
     ("GET", "/cfg/a%00b", 400, "InvalidArgument"),
     ("DELETE", "/cfg/a%00b", 400, "InvalidArgument"),
     ("GET", "/cfg/%ff", 400, "InvalidURI"),
+    ("GET", "/cfg/k?x-id=%01", 400, "InvalidArgument"),
+    ("GET", "/cfg/k?response-expires=%01", 400, "InvalidArgument"),
+    ("GET", "/cfg?acl&%0a", 400, "InvalidArgument"),
+    ("GET", "/cfg?uploads&prefix=%01", 200, "<Prefix>&#x1;</Prefix>"),
     ("POST", "/WriteGetObjectResponse", 501, "NotImplemented"),
 ];
 
