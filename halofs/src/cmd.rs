@@ -16,8 +16,12 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
 
 /// Whether an error says that standard output is a pipe that nobody reads any more.
 pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
-    let pipe = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|e| e.downcast_ref().is_some_and(pipe))
+    use std::io::ErrorKind::BrokenPipe;
+    let pipe = |e: &std::io::Error| e.kind() == BrokenPipe;
+    let json = |e: &serde_json::Error| e.io_error_kind() == Some(BrokenPipe);
+    error
+        .chain()
+        .any(|e| e.downcast_ref().is_some_and(pipe) || e.downcast_ref().is_some_and(json))
 }
 
 /// Prints a line on standard error; there is nobody left to tell when that fails.

@@ -314,6 +314,9 @@ fn mistakes_on_the_command_line_are_explained() {
         (&["-ip=0.0.0.0"][..], "-insecure"),
         (&["-fsync=maybe"][..], "neither true nor false"),
         (&["-minFreeSpace=much"][..], "neither a percentage"),
+        (&["-log.level=loud"][..], "'-log.level"),
+        (&["-volumeSizeLimitMB=1"][..], "64..=32768"),
+        (&["-config_dir=/does/not/exist"][..], "is not a folder"),
         (
             &["-s3.config=/does/not/exist.json"][..],
             "/does/not/exist.json",
@@ -323,4 +326,86 @@ fn mistakes_on_the_command_line_are_explained() {
         let text = fails(dir.path(), flags);
         assert!(text.contains(want), "{flags:?}: {text}");
     }
+    let mut c = command(dir.path(), &[]);
+    let out = c.env("HALOFS_SERVER_FSYNC", "maybe").output().unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        !out.status.success() && text.contains("HALOFS_SERVER_FSYNC=maybe"),
+        "{text}"
+    );
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "refused before anything was made"
+    );
+}
+
+#[test]
+fn a_first_start_that_fails_makes_no_key_and_lost_credentials_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("-volume.port={}", taken.local_addr().unwrap().port());
+    let text = fails(dir.path(), &[&port]);
+    assert!(text.contains("-volume.port"), "{text}");
+    assert!(!dir.path().join("root.key").exists());
+    let s = Server::start(dir.path());
+    assert!(s.said.contains("Back up ") && !s.said.contains("was missing"));
+    s.terminate();
+
+    std::fs::remove_file(dir.path().join("credentials")).unwrap();
+    let s = Server::start(dir.path());
+    assert!(s.said.contains("Back up "), "nothing is stored yet");
+    assert!(s.said.contains("credentials was missing"), "{}", s.said);
+    s.terminate();
+}
+
+#[test]
+fn every_address_is_told_as_one_that_others_reach() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("halofs.toml");
+    std::fs::write(&config, "dir = 1\n[none]\n[master]\nport = 0\n").unwrap();
+    let flag = format!("-config_dir={}", dir.path().display());
+    let data = dir.path().join("data");
+    let mut child = command(&data, &["-ip=0.0.0.0", "-insecure", &flag])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said: Vec<String> = Vec::new();
+    for line in lines {
+        said.push(line.unwrap());
+        if said.last().is_some_and(|l| l.starts_with("ready ")) {
+            break;
+        }
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let (said, told) = (said.join("\n"), String::from_utf8(out.stderr).unwrap());
+    assert!(
+        out.status.success() && said.contains("!! -insecure"),
+        "{said}{told}"
+    );
+    let loopback = said.contains("volume=127.");
+    assert_eq!(loopback, said.contains("clients are told"), "{said}");
+    for want in ["toml: dir above all", "no command has a section [none]"] {
+        assert!(told.contains(want), "{told}");
+    }
+    assert!(told.starts_with("halofs: warning: "), "{told}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_inspect_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = Server::start(dir.path());
+    s.terminate();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let out = Command::new(BINARY)
+        .arg("inspect")
+        .arg(dir.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
 }

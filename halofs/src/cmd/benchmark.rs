@@ -17,6 +17,7 @@ use halofs_runtime::{Clock, RealClock};
 use tokio::task::JoinSet;
 
 use histogram::Histogram;
+use plan::{Plan, Step};
 use report::{Row, print_table, real, size_text};
 use sign::Credentials;
 use target::{Session, Target};
@@ -24,6 +25,7 @@ use work::{Limit, Op, Outcome, Phase, Shared, Stored};
 
 mod conn;
 mod histogram;
+mod plan;
 mod report;
 mod sign;
 mod stream;
@@ -75,7 +77,7 @@ pub(crate) struct BenchmarkArgs {
     /// Time a phase, e.g. `10s`.
     #[arg(long)]
     duration: Option<String>,
-    /// Phases, in this order: put, get, mixed, delete, list, multipart.
+    /// Phases, in this order: put, get, mixed, delete, list, multipart (parts of at least 5 MiB).
     #[arg(long, default_value = "put,get")]
     ops: String,
     /// Reads/writes of the mixed phase, in percent.
@@ -105,6 +107,9 @@ struct Bench {
 
 /// Bytes that bodies are made of.
 const BLOCK: usize = 1 << 20;
+
+/// The smallest part that S3 takes, but for the last one.
+const PART_MIN: u64 = 5 << 20;
 
 /// Runs the benchmark on a thread of its own and prints the result; an error if a request failed.
 pub(crate) async fn run(args: BenchmarkArgs) -> anyhow::Result<()> {
@@ -137,6 +142,7 @@ async fn measure(args: BenchmarkArgs) -> anyhow::Result<u64> {
     if args.output != "table" && args.output != "json" {
         bail!("-o must be table or json, not {:?}", args.output);
     }
+    let plan = Plan::of(&args)?;
     let target = target_of(&args)?;
     let run = format!("{:08x}", OsRng.u32());
     let mut bench = Bench {
@@ -148,7 +154,7 @@ async fn measure(args: BenchmarkArgs) -> anyhow::Result<u64> {
         limit,
         rows: Vec::new(),
     };
-    bench.all().await?;
+    bench.all(plan).await?;
     let mut out = std::io::stdout().lock();
     if bench.args.output == "json" {
         serde_json::to_writer_pretty(&mut out, &bench.rows)?;
@@ -160,37 +166,44 @@ async fn measure(args: BenchmarkArgs) -> anyhow::Result<u64> {
 }
 
 impl Bench {
-    async fn all(&mut self) -> anyhow::Result<()> {
+    async fn all(&mut self, plan: Plan) -> anyhow::Result<()> {
         if let Target::S3 { .. } = self.target {
             let now = self.now();
             let made = self.session().create_bucket(now).await;
             made.map_err(|e| anyhow::anyhow!("the bucket cannot be made: {}", e.0))?;
         }
-        let ops: Vec<String> = self
-            .args
-            .ops
-            .split(',')
-            .map(|o| o.trim().to_owned())
-            .collect();
-        for size in self.args.size.clone().split(',') {
-            let size = parse_size(size)?;
+        for size in plan.sizes {
             let stored = Stored::default();
-            for op in &ops {
-                match op.as_str() {
-                    "put" => self.phase(Op::Put, size, &stored).await,
-                    "get" => self.phase(Op::Get, size, &stored).await,
-                    "mixed" => {
-                        let reads = parse_mix(&self.args.mix)?;
-                        self.phase(Op::Mixed(reads), size, &stored).await;
+            for step in &plan.steps {
+                match *step {
+                    Step::Requests(op) => self.phase(op, size, &stored).await,
+                    Step::List => {
+                        let done = self.listing(size).await;
+                        self.keep("list", size, done);
                     }
-                    "delete" => self.phase(Op::Delete, size, &stored).await,
-                    "list" => self.listing(size).await?,
-                    "multipart" => self.multipart(size).await?,
-                    other => bail!("unknown operation {other:?} in -ops"),
+                    Step::Multipart => {
+                        let size = size.max(PART_MIN);
+                        let done = self.multipart(size).await;
+                        self.keep("multipart", size, done);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// A phase that gave up is a line of the result, so that those of the others are not lost.
+    fn keep(&mut self, op: &str, size: u64, done: anyhow::Result<()>) {
+        let Err(error) = done else { return };
+        let outcome = Outcome {
+            requests: 0,
+            errors: 1,
+            bytes: 0,
+            nanos: 0,
+            latency: Histogram::new(),
+            first_error: Some(format!("{error:#}")),
+        };
+        self.push(op.to_owned(), size, self.args.concurrency, &outcome);
     }
 
     fn now(&self) -> u64 {
@@ -494,24 +507,6 @@ fn keys_of(args: &BenchmarkArgs) -> anyhow::Result<(String, String)> {
     }
 }
 
-fn parse_size(text: &str) -> anyhow::Result<u64> {
-    let text = text.trim();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        other => bail!("unknown unit {other:?} in size {text:?}"),
-    };
-    let n: u64 = digits
-        .trim()
-        .parse()
-        .with_context(|| format!("size {text:?}"))?;
-    n.checked_mul(unit)
-        .with_context(|| format!("size {text:?}"))
-}
-
 fn parse_duration(text: &str) -> anyhow::Result<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits
@@ -527,33 +522,15 @@ fn parse_duration(text: &str) -> anyhow::Result<u64> {
         .with_context(|| format!("duration {text:?}"))
 }
 
-fn parse_mix(text: &str) -> anyhow::Result<u64> {
-    let reads = text.split('/').next().unwrap_or_default();
-    let reads: u64 = reads
-        .trim()
-        .parse()
-        .with_context(|| format!("mix {text:?}"))?;
-    if reads > 100 {
-        bail!("mix {text:?}: more than 100 % reads");
-    }
-    Ok(reads)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_durations_and_mixes() {
-        assert_eq!(parse_size("4KiB").unwrap(), 4096);
-        assert_eq!(parse_size(" 1m ").unwrap(), 1 << 20);
-        assert_eq!(parse_size("0").unwrap(), 0);
-        assert!(parse_size("4x").is_err());
+    fn durations_and_hosts() {
         assert_eq!(parse_duration("250ms").unwrap(), 250_000_000);
         assert_eq!(parse_duration("2m").unwrap(), 120_000_000_000);
         assert!(parse_duration("s").is_err());
-        assert_eq!(parse_mix("70/30").unwrap(), 70);
-        assert!(parse_mix("101/0").is_err());
         assert_eq!(
             authority("http://h:1/x").unwrap(),
             ("h:1".to_owned(), false)

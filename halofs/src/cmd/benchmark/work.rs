@@ -183,7 +183,8 @@ async fn one(
     let read = match shared.phase.op {
         Op::Put => false,
         Op::Get => true,
-        Op::Mixed(reads) => dice / 7 % 100 < reads,
+        // Without a phase of writes before it, it reads what it has written itself.
+        Op::Mixed(reads) => dice / 7 % 100 < reads && !shared.stored.lock().is_empty(),
         Op::Delete => {
             let victim = shared.stored.lock().pop();
             let Some((name, _)) = victim else {
