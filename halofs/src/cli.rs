@@ -289,6 +289,10 @@ pub(crate) fn parse() -> anyhow::Result<(Cli, Vec<Warning>, bool)> {
 }
 
 /// Prints help or a mistake and ends the process, as clap does, but with flags the way they are written here.
+#[expect(
+    clippy::exit,
+    reason = "nothing runs yet, and this is how clap itself ends for help and mistakes"
+)]
 fn end_with(error: &clap::Error) -> ! {
     let text = one_dash(&error.render().to_string());
     if error.use_stderr() {

@@ -1,6 +1,10 @@
 //! The real binary from outside: starts, serves the native API, stops, survives, and refuses what it must.
 
 #![expect(clippy::unwrap_used, reason = "a surprise ends the test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "settings that an operator would write need no sync here"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
