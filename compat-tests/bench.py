@@ -56,11 +56,29 @@ def status_kib(pid, field):
     raise KeyError(field)
 
 
+def sectors_written():
+    with open("/proc/diskstats") as f:
+        return sum(int(x.split()[9]) for x in f)
+
+
+def settle():
+    """What the server before has left to write must not slow this one's syncs: waits until the disk is quiet."""
+    os.sync()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        before = sectors_written()
+        time.sleep(1)
+        if sectors_written() - before < 2048:
+            return
+    say("the disk does not get quiet: figures will be low and unsteady")
+
+
 class Running:
     """One server, in a directory of its own that goes with it."""
 
     def __init__(self, bench, system):
         self.bench, self.system = bench, system
+        settle()
         self.dir = tempfile.mkdtemp(prefix="bench-", dir=bench.args.dir)
         self.log = os.path.join(self.dir, "log")
         os.mkdir(self.log)
