@@ -7,9 +7,10 @@ mod cmd;
 mod genesis;
 mod wire;
 
-/// Frees memory back sooner and fragments less than the system's allocator under many short-lived buffers.
+/// Gives memory back within a second of its last use, from a thread of its own: bodies come in bursts of megabytes on
+/// many threads, and what each thread keeps of them would add up. Its settings are compiled in (`.cargo/config.toml`).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     halofs_runtime::telemetry::abort_on_panic();

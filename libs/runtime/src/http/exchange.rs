@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SERVER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SERVER, TRANSFER_ENCODING};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
 };
@@ -90,6 +90,11 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             tls: self.tls,
         };
         let refused = refuse(&req);
+        // A body of no bytes is never asked for, so its `100 Continue` never comes. botocore remembers the final status
+        // that it got instead, and takes it for the answer to the connection's next upload.
+        let unasked = version < Version::HTTP_2
+            && req.headers().contains_key(EXPECT)
+            && req.body().is_end_stream();
         let clock = Arc::clone(&self.port.clock);
         let req = req.map(|body| RequestBody::wire(body, clock, exchange));
         Box::pin(async move {
@@ -100,7 +105,13 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                 }
                 None => end.port.handler.handle(req, ctx).await,
             };
-            Ok(finish(response, end, version))
+            let mut response = finish(response, end, version);
+            if unasked {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         })
     }
 }

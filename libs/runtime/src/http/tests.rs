@@ -372,6 +372,20 @@ async fn continue_is_sent_only_when_the_body_is_wanted() {
 }
 
 #[tokio::test]
+async fn an_expectation_without_a_body_ends_the_connection() {
+    let server = start(|_| {});
+    let mut s = server.connect().await;
+    s.write_all(
+        b"PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    let answer = read_all(&mut s).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
 async fn slow_heads_idle_connections_and_stuck_readers_are_cut() {
     let server = start(|_| {});
     let s1 = Duration::from_secs(1);
