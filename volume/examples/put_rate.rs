@@ -1,6 +1,8 @@
 //! Puts and gets a second of one volume, many callers at once. Usage: put_rate DIR SIZE CALLERS COUNT [nosync]
 
 #![allow(
+    clippy::many_single_char_names,
+    clippy::too_many_lines,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -129,7 +129,7 @@ impl Server {
             .any(|h| h.to_ascii_lowercase().starts_with("transfer-encoding"));
         let bodiless = body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS");
         if !chunked && !bodiless {
-            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(b"\r\n");

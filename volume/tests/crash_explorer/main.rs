@@ -1,6 +1,16 @@
 //! Crash-state exploration of the volume engine: histories over a simulated disk, every crash point, many fates of what
 //! was not synced, recovery, crashes of the recovery; and the proof that the search finds bugs when there are some.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::similar_names,
+    clippy::single_match_else,
+    clippy::unused_self,
+    reason = "a test may panic and print, and its names follow the two logs that it compares"
+)]
+
 use std::time::Duration;
 
 use halofs_runtime::{Clock, RealClock};

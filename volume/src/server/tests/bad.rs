@@ -132,6 +132,7 @@ async fn bad_paths() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn bad_methods_queries_and_headers() {
     let long = format!("{OK}?response-content-type={}", "x".repeat(3000));
     let rows: Vec<Row<'_>> = vec![
