@@ -107,7 +107,7 @@ pub(crate) struct ServerArgs {
     #[arg(long = "fsync", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "true", value_parser = go_bool)]
     pub(crate) fsync: bool,
-    /// Root key file; <dir>/root.key when absent.
+    /// Root key file; DIR/root.key when absent.
     #[arg(long = "key.file")]
     pub(crate) key_file: Option<PathBuf>,
     /// Largest native upload in MiB.

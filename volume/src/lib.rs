@@ -6,7 +6,7 @@
 //! | [`store`] | all volumes of a server: [`VolumeServer`], which implements `VolumeApi` |
 //! | [`server`] | the native HTTP API |
 //! | [`volume`] | one volume: log, index, recovery, reading, sealing, the writer thread |
-//! | [`format`] | every byte of a volume's files, pure |
+//! | [`mod@format`] | every byte of a volume's files, pure |
 //! | [`meta`], [`gzip`] | sealed metadata; compression of native bodies |
 //! | [`counters`] | what is counted |
 

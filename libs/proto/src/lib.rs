@@ -3,6 +3,7 @@
 /// Sealed metadata of needles.
 #[allow(
     missing_docs,
+    rustdoc::all,
     clippy::all,
     clippy::pedantic,
     reason = "generated; documented in proto/needle.proto"
@@ -14,6 +15,7 @@ pub mod needle {
 /// Values of the filer's rows.
 #[allow(
     missing_docs,
+    rustdoc::all,
     clippy::all,
     clippy::pedantic,
     reason = "generated; documented in proto/filer.proto"

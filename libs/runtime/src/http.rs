@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`body`] | request bodies that time out, response bodies, collecting with admission |
-//! | [`serve`] | listeners, the connection cap, draining |
+//! | [`mod@serve`] | listeners, the connection cap, draining |
 //! | `conn` | one connection: the guarded socket, its deadlines, lingering close |
 //! | `exchange` | one request: its id, checks, counters, log line |
 //!
