@@ -413,7 +413,8 @@ impl VolumeLog {
             return Ok(());
         }
         self.sync()?;
-        let epoch = self.view.leads().unwrap_or(self.marked.epoch);
+        // The epoch that these records were written under; a stop has ended the leadership already.
+        let epoch = self.state.epoch;
         let value = self.chain.value();
         let mark = self.seal_mark(epoch, value, self.end);
         self.write(&[IoSlice::new(&mark)], mark.len() as u64)?;

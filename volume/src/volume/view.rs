@@ -106,6 +106,11 @@ impl View {
         (slot, hidden)
     }
 
+    /// The epoch of the last mark.
+    pub fn published_epoch(&self) -> u64 {
+        self.published.read().epoch
+    }
+
     /// The epoch that this incarnation leads.
     pub fn leads(&self) -> Option<u64> {
         Some(self.leads.load(Ordering::Acquire)).filter(|e| *e != 0)

@@ -139,3 +139,21 @@ fn a_failed_sync_at_a_mount_counts_as_a_fence() {
         );
     }
 }
+
+/// Without sync a stop writes the last mark: it names the epoch that was led, not the one of the mark before.
+#[test]
+fn a_stop_marks_with_the_epoch_that_was_led() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(&dir()).unwrap();
+    let world = deps(Arc::new(disk.clone()), 1);
+    let mut log = VolumeLog::create(&world, dir(), &creation(1), false).unwrap();
+    for epoch in [1, 5] {
+        log.lead(epoch).unwrap();
+        let batch = [put(&log, epoch, 100)];
+        log.begin(&batch).unwrap();
+        log.finish(&mut |_, _| {}).unwrap();
+        log.stop().unwrap();
+        log = VolumeLog::mount(&world, dir(), VOLUME, false).unwrap();
+        assert_eq!(log.view().published_epoch(), epoch);
+    }
+}
