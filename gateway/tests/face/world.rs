@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use halofs_gateway::auth::identity::Credential;
 use halofs_gateway::{Deps, Gateway, GatewayConfig, IdentitySource, S3Handler};
-use halofs_runtime::http::{Handler, RequestBody, RequestContext};
+use halofs_runtime::http::{Caller, Handler, RequestBody, RequestContext};
 use halofs_runtime::metrics::Registry;
 use halofs_runtime::rng::SeededRng;
 use halofs_runtime::{RealClock, RealDisk};
@@ -117,6 +117,7 @@ impl World {
             peer,
             request_id: ID.to_owned(),
             tls: false,
+            caller: Caller::default(),
         };
         let res = self.handler.handle(req, ctx).await;
         let (parts, body) = res.into_parts();

@@ -21,8 +21,8 @@ pub mod serve;
 mod tests;
 
 pub use body::{
-    BodyError, CollectError, Collected, HttpBody, RequestBody, RequestBodyError, collect, empty,
-    full, step as admission_step,
+    BodyError, Caller, CollectError, Collected, HttpBody, RequestBody, RequestBodyError, collect,
+    empty, full, step as admission_step,
 };
 pub use serve::{ServeOptions, Timeouts, bind, serve};
 
@@ -40,6 +40,8 @@ pub struct RequestContext {
     pub request_id: String,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// For the handler to say who asks; ports without identities leave it alone.
+    pub caller: Caller,
 }
 
 /// Answers the requests of a port.

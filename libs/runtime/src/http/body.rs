@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -68,6 +68,24 @@ pub(crate) struct Exchange {
     pub(crate) multiplexed: bool,
     /// What was not read of a body that shares its connection; see `exchange`.
     pub(crate) leftover: Mutex<Option<Incoming>>,
+    /// Who asks, once the handler knows.
+    pub(crate) caller: OnceLock<Box<str>>,
+}
+
+/// Who asks, as the log line of the request names them: whoever finds it out says so here. Never a secret.
+#[derive(Debug, Clone, Default)]
+pub struct Caller(pub(crate) Arc<Exchange>);
+
+impl Caller {
+    /// Names the caller; the first name counts.
+    pub fn name(&self, name: &str) {
+        self.0.caller.get_or_init(|| name.into());
+    }
+
+    /// The name, if anybody said it.
+    pub fn known(&self) -> Option<&str> {
+        self.0.caller.get().map(AsRef::as_ref)
+    }
 }
 
 enum Source {

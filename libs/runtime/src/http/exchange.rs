@@ -20,7 +20,7 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::body::{BodyError, Exchange, HttpBody, RequestBody, empty, full};
+use super::body::{BodyError, Caller, Exchange, HttpBody, RequestBody, empty, full};
 use super::conn::ConnState;
 use super::serve::Port;
 use super::{HttpResponse, RequestContext};
@@ -88,6 +88,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             peer: self.peer,
             request_id: end.request_id.clone(),
             tls: self.tls,
+            caller: Caller(Arc::clone(&exchange)),
         };
         let refused = refuse(&req);
         // A body of no bytes is never asked for, so its `100 Continue` never comes. botocore remembers the final status
@@ -243,6 +244,7 @@ impl Drop for End {
             bytes_out = self.bytes_out,
             ms = %Millis(ns),
             peer = %self.peer,
+            caller = %self.exchange.caller.get().map_or("-", AsRef::as_ref),
             request_id = %self.request_id,
             whole = self.whole,
         );
