@@ -295,7 +295,7 @@ pub(crate) fn store_error(e: StoreError) -> FilerError {
         StoreError::CheckFailed(_) => FilerError::Conflict,
         StoreError::Damaged(what) => FilerError::Damaged(what),
         StoreError::Full(what) => FilerError::Full(what),
-        StoreError::Stopped(why) => FilerError::Unavailable(why),
+        StoreError::Uncertain(why) | StoreError::Stopped(why) => FilerError::Unavailable(why),
         e @ StoreError::Open { .. } => FilerError::Unavailable(e.to_string()),
     }
 }

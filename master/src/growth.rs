@@ -12,6 +12,9 @@ use crate::topology::layout::{DEFAULT_DISK, LayoutKey};
 use crate::topology::state::VolumeLife;
 use crate::topology::view::{NodeView, Settings, View};
 
+/// Nodes that one message names.
+const NAMED_NODES: usize = 8;
+
 /// Where a volume may be made; empty names allow all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
@@ -106,7 +109,11 @@ pub fn choose_node<'a>(
         ));
     }
     enough_nodes(view, layout.placement())?;
-    let mut why = format!("no volume server{} has reported", site.describe());
+    let mut why = format!(
+        "no volume server{} has reported{}",
+        site.describe(),
+        known(view)
+    );
     let mut best: Option<&NodeView> = None;
     for node in view.nodes.iter().filter(|n| site.allows(n)) {
         match room(node) {
@@ -118,6 +125,21 @@ pub fn choose_node<'a>(
         }
     }
     best.ok_or(why)
+}
+
+/// For messages: where the volume servers are.
+fn known(view: &View) -> String {
+    let places: Vec<String> = view
+        .nodes
+        .iter()
+        .take(NAMED_NODES)
+        .map(|n| format!("{}/{}/{}", n.data_center(), n.rack(), n.report.url))
+        .collect();
+    match view.nodes.len().checked_sub(places.len()) {
+        _ if places.is_empty() => String::new(),
+        Some(more @ 1..) => format!("; there are {} and {more} more", places.join(", ")),
+        _ => format!("; there is {}", places.join(", ")),
+    }
 }
 
 fn enough_nodes(view: &View, placement: Placement) -> Result<(), String> {

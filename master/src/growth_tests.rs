@@ -230,7 +230,7 @@ fn what_is_missing_is_named_with_numbers() {
         choose_node(&v, &layout("000"), &there)
             .map(|_| ())
             .unwrap_err(),
-        "no volume server in rack r9 has reported"
+        "no volume server in rack r9 has reported; there is DefaultDataCenter/r1/h:1"
     );
 }
 

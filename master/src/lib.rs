@@ -14,6 +14,8 @@
 
 pub mod assign;
 pub mod config;
+#[cfg(test)]
+mod fake;
 pub mod growth;
 mod keys;
 pub mod master;

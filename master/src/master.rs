@@ -32,7 +32,7 @@ use crate::stats::Stats;
 use crate::topology::command::{Command, Outcome};
 use crate::topology::layout::{LayoutKey, Owner};
 use crate::topology::state::VolumeLife;
-use crate::topology::view::{Observed, Settings, View};
+use crate::topology::view::{NodeView, Observed, Settings, View};
 
 mod exec;
 mod pulse;
@@ -75,7 +75,12 @@ pub struct Master {
 impl Master {
     /// Opens the state, elects itself, and starts the background work.
     pub async fn open(config: MasterConfig, deps: Deps) -> Result<Arc<Self>, MasterError> {
-        let raft = Consensus::open(Arc::clone(&deps.store), &config.url).await?;
+        let raft = Consensus::open(
+            Arc::clone(&deps.store),
+            Arc::clone(&deps.clock),
+            &config.url,
+        )
+        .await?;
         if raft.read(|s| s.identity.is_none()) && !config.genesis {
             raft.stop().await;
             return Err(MasterError::Storage(
@@ -176,6 +181,28 @@ impl Master {
         not_yet: &BTreeSet<u32>,
     ) -> Result<NodeReply, MasterError> {
         self.stats.reports.add(1);
+        let volume_size_limit = self.settings.effective_limit(report.disk_total);
+        let report = Arc::new(report);
+        self.observed
+            .write()
+            .insert(id.to_owned(), Arc::clone(&report));
+        // What a report shows is true whether or not something can be decided upon it.
+        let lead = self.decide(id, &report, not_yet).await;
+        self.rebuild();
+        self.reconcile_due.notify_one();
+        Ok(NodeReply {
+            volume_size_limit,
+            lead: lead?,
+        })
+    }
+
+    /// The commands that follow from a report, and the epochs that its node leads from now on.
+    async fn decide(
+        &self,
+        id: &str,
+        report: &NodeReport,
+        not_yet: &BTreeSet<u32>,
+    ) -> Result<Vec<(VolumeId, u64)>, MasterError> {
         let mut confirmed = Vec::new();
         let mut waiting = Vec::new();
         let next_key = self.raft.read(|s| {
@@ -208,29 +235,20 @@ impl Master {
             self.keys.clear();
             self.keys_due.notify_one();
         }
-        let mut lead = Vec::new();
-        if !waiting.is_empty() {
-            let command = Command::OpenEpochs {
-                node: id.to_owned(),
-                volumes: waiting,
-            };
-            if let Outcome::Epochs { opened } = self.raft.write(command).await? {
-                lead = opened
-                    .into_iter()
-                    .map(|(vid, epoch)| (VolumeId(vid), epoch))
-                    .collect();
-            }
+        if waiting.is_empty() {
+            return Ok(Vec::new());
         }
-        let volume_size_limit = self.settings.effective_limit(report.disk_total);
-        self.observed
-            .write()
-            .insert(id.to_owned(), Arc::new(report));
-        self.rebuild();
-        self.reconcile_due.notify_one();
-        Ok(NodeReply {
-            volume_size_limit,
-            lead,
-        })
+        let command = Command::OpenEpochs {
+            node: id.to_owned(),
+            volumes: waiting,
+        };
+        let Outcome::Epochs { opened } = self.raft.write(command).await? else {
+            return Ok(Vec::new());
+        };
+        Ok(opened
+            .into_iter()
+            .map(|(vid, epoch)| (VolumeId(vid), epoch))
+            .collect())
     }
 
     /// One round of an assign: fids, or `None` when it has to wait for the next change.
@@ -269,13 +287,12 @@ impl Master {
             detail,
         };
         let dc = &wish.site.data_center;
-        if !dc.is_empty()
-            && !view.nodes.is_empty()
-            && view.nodes.iter().all(|n| n.data_center() != dc)
-        {
+        let centers: BTreeSet<&str> = view.nodes.iter().map(NodeView::data_center).collect();
+        if !dc.is_empty() && !centers.is_empty() && !centers.contains(dc.as_str()) {
+            let centers: Vec<&str> = centers.into_iter().collect();
             return Err(MasterError::Invalid {
                 field: "dataCenter",
-                reason: format!("{dc} is not known"),
+                reason: format!("{dc} is not known; there is {}", centers.join(", ")),
             });
         }
         choose_node(view, &wish.layout, &wish.site).map_err(no_space)?;
@@ -326,15 +343,23 @@ impl Master {
     }
 
     async fn keep_keys(self: Arc<Self>) {
+        let mut said = String::new();
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.keys_due.notified() => {}
             }
-            if let Err(error) = self.refill_keys().await {
+            let Err(error) = self.refill_keys().await else {
+                said.clear();
+                continue;
+            };
+            if error.to_string() != said {
                 tracing::error!(%error, "no new key range");
-                self.deps.clock.sleep(Duration::from_secs(1)).await;
-                self.keys_due.notify_one();
+                said = error.to_string();
+            }
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.deps.clock.sleep(Duration::from_secs(1)) => self.keys_due.notify_one(),
             }
         }
     }
@@ -423,3 +448,7 @@ impl MasterApi for Master {
         self.observe(&id, node, &BTreeSet::new()).await
     }
 }
+
+#[cfg(test)]
+#[path = "master_tests.rs"]
+mod tests;

@@ -1,160 +1,13 @@
-use std::collections::BTreeMap;
-
-use async_trait::async_trait;
-use halofs_client::VolumeError;
-use halofs_client::master::{
-    AssignRequest, MasterApi, NodeReply, NodeReport, VolumeOwner, VolumeReport,
-};
-use halofs_client::volume::{
-    CreateVolume, Deleted, ListedNeedle, NeedleReader, PutNeedle, Stored, VolumeApi,
-};
+use halofs_client::master::{MasterApi, VolumeOwner};
+use halofs_client::volume::VolumeApi;
 use halofs_runtime::http::RequestBody;
-use halofs_runtime::{OsRng, RealClock};
-use halofs_store::{KvStore, MemStore};
-use halofs_types::{FileId, NeedleKey, Placement, Uuid};
+use halofs_store::MemStore;
+use halofs_types::{FileId, Uuid};
 use http_body_util::BodyExt;
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::*;
-use crate::config::{Deps, MasterConfig};
-use crate::topology::state::ClusterIdentity;
-
-/// A volume server that keeps no needles.
-#[derive(Default)]
-struct Fake {
-    volumes: Mutex<BTreeMap<u32, VolumeReport>>,
-    low_space: Mutex<bool>,
-    broken: Mutex<bool>,
-    max_key: Mutex<u64>,
-}
-
-impl Fake {
-    /// What a restart does: nothing is led any more.
-    fn restart(&self) {
-        self.volumes
-            .lock()
-            .values_mut()
-            .for_each(|v| v.leads = None);
-    }
-
-    fn fill(&self, vid: u32, size: u64) {
-        self.volumes.lock().get_mut(&vid).unwrap().size = size;
-    }
-}
-
-#[async_trait]
-impl VolumeApi for Fake {
-    async fn put_needle(&self, put: PutNeedle) -> Result<Stored, VolumeError> {
-        Err(VolumeError::NoVolume(put.fid.volume))
-    }
-    async fn open_needle(
-        &self,
-        fid: FileId,
-        _: Option<[u8; 16]>,
-        _: VolumeOwner,
-    ) -> Result<Box<dyn NeedleReader>, VolumeError> {
-        Err(VolumeError::NotFound(fid))
-    }
-    async fn delete_needles(
-        &self,
-        fids: Vec<FileId>,
-        _: VolumeOwner,
-    ) -> Vec<Result<Deleted, VolumeError>> {
-        fids.into_iter().map(|_| Ok(Deleted::Absent)).collect()
-    }
-    async fn list_needles(
-        &self,
-        _: VolumeId,
-        _: NeedleKey,
-        _: NeedleKey,
-        _: usize,
-    ) -> Result<Vec<ListedNeedle>, VolumeError> {
-        Ok(Vec::new())
-    }
-    async fn create_volume(&self, c: CreateVolume) -> Result<(), VolumeError> {
-        if *self.broken.lock() {
-            return Err(VolumeError::Full {
-                dir: "/d".into(),
-                free: 1,
-                reserve: 2,
-            });
-        }
-        let report = VolumeReport {
-            id: c.id,
-            uuid: c.uuid,
-            collection: c.collection,
-            owner: c.owner,
-            placement: c.placement,
-            size: 8192,
-            files: 0,
-            deleted_files: 0,
-            deleted_bytes: 0,
-            read_only: false,
-            generation: 0,
-            epoch: c.epoch,
-            leads: Some(c.epoch),
-            modified_secs: 0,
-            disk_type: "hdd".into(),
-        };
-        self.volumes.lock().insert(c.id.0, report);
-        Ok(())
-    }
-    async fn lead(&self, volume: VolumeId, epoch: u64) -> Result<(), VolumeError> {
-        let mut all = self.volumes.lock();
-        let v = all
-            .get_mut(&volume.0)
-            .ok_or(VolumeError::NoVolume(volume))?;
-        assert!(
-            v.leads.is_none_or(|l| l < epoch) && v.epoch < epoch,
-            "epochs only grow"
-        );
-        (v.epoch, v.leads) = (epoch, Some(epoch));
-        Ok(())
-    }
-    async fn node_report(&self) -> NodeReport {
-        NodeReport {
-            url: "127.0.0.1:8080".into(),
-            public_url: "localhost:8080".into(),
-            disk_total: 1 << 40,
-            disk_free: 1 << 39,
-            low_space: *self.low_space.lock(),
-            volumes: self.volumes.lock().values().cloned().collect(),
-            max_key: *self.max_key.lock(),
-            ..NodeReport::default()
-        }
-    }
-    fn apply_reply(&self, reply: &NodeReply) {
-        assert_eq!(reply.volume_size_limit, 4 << 30);
-    }
-}
-
-async fn open(
-    store: Arc<dyn KvStore>,
-    genesis: bool,
-) -> Result<Arc<Master>, halofs_client::MasterError> {
-    let config = MasterConfig {
-        identity: ClusterIdentity {
-            cluster: Uuid([7; 16]),
-            kek_id: "k".into(),
-            kek_check: "c".into(),
-        },
-        genesis,
-        url: "127.0.0.1:9333".into(),
-        default_placement: Placement::default(),
-        volume_size_limit: 4 << 30,
-        fsync: true,
-    };
-    Master::open(
-        config,
-        Deps {
-            clock: Arc::new(RealClock),
-            rng: Arc::new(OsRng),
-            store,
-        },
-    )
-    .await
-}
+use crate::fake::{Fake, open, wish};
 
 /// A volume server's port that stores nothing.
 struct Uploads;
@@ -187,6 +40,7 @@ fn context() -> RequestContext {
         peer: ([127, 0, 0, 1], 1).into(),
         request_id: String::new(),
         tls: false,
+        caller: halofs_runtime::http::Caller::default(),
     }
 }
 
@@ -316,9 +170,21 @@ const MISTAKES: &[(&str, u16, &str)] = &[
         "writableVolumeCount",
     ),
     ("/dir/assign?dataSize=1e6", 406, "dataSize"),
-    ("/dir/assign?dataCenter=mars", 400, "mars is not known"),
-    ("/dir/assign?rack=r9", 406, "rack r9"),
-    ("/dir/assign?dataNode=1.2.3.4:5", 406, "1.2.3.4:5"),
+    (
+        "/dir/assign?dataCenter=mars",
+        400,
+        "mars is not known; there is DefaultDataCenter",
+    ),
+    (
+        "/dir/assign?rack=r9",
+        406,
+        "rack r9 has reported; there is DefaultDataCenter/DefaultRack/127.0.0.1:8080",
+    ),
+    (
+        "/dir/assign?dataNode=1.2.3.4:5",
+        406,
+        "node 1.2.3.4:5 has reported; there is DefaultDataCenter/DefaultRack/127.0.0.1:8080",
+    ),
     (
         "/dir/assign?disk=ssd",
         406,
@@ -403,6 +269,35 @@ async fn mistakes_are_json_with_their_status() {
         )
         .await;
     assert_eq!(status, 413);
+}
+
+#[tokio::test]
+async fn fids_lie_where_they_were_asked_for() {
+    let api = Api::new().await;
+    let own = "dataCenter=DefaultDataCenter&rack=DefaultRack&dataNode=127.0.0.1:8080";
+    for site in own.split('&').chain([own]) {
+        let (status, v) = api.get(&format!("/dir/assign?{site}")).await;
+        assert_eq!(
+            (status, v["url"].as_str()),
+            (200, Some("127.0.0.1:8080")),
+            "{v}"
+        );
+        let (status, v) = api.get(&format!("/vol/grow?count=1&{site}")).await;
+        assert_eq!((status, v["count"].as_u64()), (200, Some(1)), "{v}");
+    }
+    // One name of three is another's: neither the volumes that are there nor new ones will do.
+    for (site, want) in [
+        (own.replace("DefaultDataCenter", "mars"), 400),
+        (own.replace("DefaultRack", "r9"), 406),
+        (own.replace(":8080", ":8081"), 406),
+    ] {
+        for (uri, want) in [("/dir/assign?count=1", want), ("/vol/grow?count=1", 406)] {
+            let (status, v) = api.get(&format!("{uri}&{site}")).await;
+            let error = v["error"].as_str().unwrap_or_default();
+            assert_eq!(status, want, "{uri}&{site}: {error}");
+            assert!(error.contains("there is DefaultDataCenter"), "{error}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -533,20 +428,6 @@ async fn submit_is_assign_and_upload() {
     assert!(status == 400 && body.contains("no manifest"), "{body}");
 }
 
-fn wish(owner: VolumeOwner) -> AssignRequest {
-    AssignRequest {
-        count: 10,
-        collection: String::new(),
-        owner,
-        placement: None,
-        disk_type: String::new(),
-        data_center: String::new(),
-        rack: String::new(),
-        data_node: String::new(),
-        avoid: None,
-    }
-}
-
 #[tokio::test]
 async fn filer_volumes_do_not_exist_for_native_clients() {
     let api = Api::new().await;
@@ -588,62 +469,6 @@ async fn filer_volumes_do_not_exist_for_native_clients() {
 }
 
 #[tokio::test]
-async fn one_volume_fills_at_a_time_and_avoid_takes_another() {
-    let api = Api::new().await;
-    let master = &api.main.master;
-    let first = master
-        .assign(wish(VolumeOwner::Native))
-        .await
-        .unwrap()
-        .first
-        .volume;
-    for _ in 0..5 {
-        assert_eq!(
-            master
-                .assign(wish(VolumeOwner::Native))
-                .await
-                .unwrap()
-                .first
-                .volume,
-            first
-        );
-    }
-    let other = AssignRequest {
-        avoid: Some(first),
-        ..wish(VolumeOwner::Native)
-    };
-    // The second volume of the layout is made by the same plan, a moment after the first.
-    let mut second = first;
-    while second == first {
-        second = master.assign(other.clone()).await.unwrap().first.volume;
-        tokio::task::yield_now().await;
-    }
-    api.node.fill(first.0, 5 << 30);
-    while master
-        .assign(wish(VolumeOwner::Native))
-        .await
-        .unwrap()
-        .first
-        .volume
-        == first
-    {
-        tokio::task::yield_now().await;
-    }
-    // The full one is replaced: three volumes, two of them with room.
-    while api.node.volumes.lock().len() < 3 {
-        tokio::task::yield_now().await;
-    }
-    let large = AssignRequest {
-        count: halofs_types::limits::ASSIGN_COUNT_MAX,
-        ..wish(VolumeOwner::Native)
-    };
-    let large = master.assign(large).await.unwrap();
-    let after = master.assign(wish(VolumeOwner::Native)).await.unwrap();
-    let family = large.first.key.0..large.first.key.0 + large.count;
-    assert!(!family.contains(&after.first.key.0));
-}
-
-#[tokio::test]
 async fn no_space_is_said_at_once_and_with_its_reason() {
     let api = Api::new().await;
     *api.node.broken.lock() = true;
@@ -668,35 +493,4 @@ async fn no_space_is_said_at_once_and_with_its_reason() {
         last = api.get("/dir/assign?collection=new").await.1;
         tokio::task::yield_now().await;
     }
-}
-
-#[tokio::test]
-async fn a_restart_keeps_everything_and_opens_new_epochs() {
-    let store: Arc<dyn KvStore> = Arc::new(MemStore::new(Uuid([1; 16])));
-    let node = Arc::new(Fake::default());
-    let one = open(Arc::clone(&store), true).await.unwrap();
-    one.attach("n1", Arc::clone(&node) as Arc<dyn VolumeApi>)
-        .await
-        .unwrap();
-    let before = one.assign(wish(VolumeOwner::Native)).await.unwrap();
-    one.stop().await;
-    node.restart();
-    let epoch = node.volumes.lock()[&before.first.volume.0].epoch;
-
-    *node.max_key.lock() = 5_000_000;
-    let two = open(Arc::clone(&store), false).await.unwrap();
-    two.attach("n1", Arc::clone(&node) as Arc<dyn VolumeApi>)
-        .await
-        .unwrap();
-    let after = two.assign(wish(VolumeOwner::Native)).await.unwrap();
-    assert_eq!(after.first.volume, before.first.volume);
-    assert!(
-        after.first.key.0 > 5_000_000,
-        "keys that exist somewhere are never handed out"
-    );
-    assert!(node.volumes.lock()[&before.first.volume.0].leads > Some(epoch));
-    two.stop().await;
-
-    let other = open(Arc::new(MemStore::new(Uuid([1; 16]))), false).await;
-    assert!(other.err().unwrap().to_string().contains("holds volumes"));
 }

@@ -104,6 +104,10 @@ pub enum StoreError {
     /// The disk is full; reads go on.
     #[error("the store's disk is full: {0}")]
     Full(String),
+    /// The disk filled up during the write: whether the batch stands is known after the next start only. Later batches
+    /// are taken once there is space.
+    #[error("the store's disk filled up during a write: {0}")]
+    Uncertain(String),
     /// A write failed before, or the store is closed.
     #[error("the store stopped: {0}")]
     Stopped(String),
@@ -123,7 +127,7 @@ impl StoreError {
         match self {
             Self::CheckFailed(_) => ErrorKind::Conflict,
             Self::Damaged(_) => ErrorKind::Corrupt,
-            Self::Full(_) => ErrorKind::Exhausted,
+            Self::Full(_) | Self::Uncertain(_) => ErrorKind::Exhausted,
             Self::Stopped(_) => ErrorKind::Fenced,
             Self::Open { .. } => ErrorKind::Unavailable,
         }
@@ -133,9 +137,11 @@ impl StoreError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::CheckFailed(_) => Advice::FixRequest,
-            Self::Damaged(_) | Self::Full(_) | Self::Stopped(_) | Self::Open { .. } => {
-                Advice::PageOperator
-            }
+            Self::Damaged(_)
+            | Self::Full(_)
+            | Self::Uncertain(_)
+            | Self::Stopped(_)
+            | Self::Open { .. } => Advice::PageOperator,
         }
     }
 }

@@ -30,13 +30,20 @@ impl Master {
     }
 
     async fn keep_pulsing(self: Arc<Self>, id: String, api: Arc<dyn VolumeApi>) {
+        let mut said = String::new();
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.deps.clock.sleep(PULSE) => {}
             }
-            if let Err(error) = self.pulse(&id, &*api).await {
-                tracing::error!(%error, node = %id, "a report was not taken in");
+            match self.pulse(&id, &*api).await {
+                Ok(()) => said.clear(),
+                // Once, not at every pulse.
+                Err(error) if error.to_string() == said => {}
+                Err(error) => {
+                    tracing::error!(%error, node = %id, "nothing could be decided upon a report");
+                    said = error.to_string();
+                }
             }
         }
     }

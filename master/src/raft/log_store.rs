@@ -13,12 +13,13 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use halofs_store::{Batch, KvStore, Op};
+use halofs_store::{Batch, Op};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError, Vote};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
+use super::rows::Rows;
 use super::types::{Entry, LogId, NodeId, RaftStorageError, TypeConfig};
 
 const VOTE: &[u8] = b"raft/vote";
@@ -30,7 +31,7 @@ const PAGE: usize = 1024;
 /// A handle on the log; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    store: Arc<dyn KvStore>,
+    rows: Rows,
     /// The newest entry's id, and the newest purged one's.
     ends: Arc<Mutex<LogState<TypeConfig>>>,
 }
@@ -61,10 +62,10 @@ pub(super) fn any<E: std::error::Error + 'static>(e: &E) -> AnyError {
 
 /// Reads a row, if it is there.
 pub(super) fn get<T: DeserializeOwned>(
-    store: &dyn KvStore,
+    rows: &Rows,
     key: &[u8],
 ) -> Result<Option<T>, RaftStorageError> {
-    let Some(row) = store.get(key).map_err(|e| read_error(any(&e)))? else {
+    let Some(row) = rows.get(key).map_err(|e| read_error(any(&e)))? else {
         return Ok(None);
     };
     serde_json::from_slice(&row.value)
@@ -78,10 +79,10 @@ pub(super) fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, RaftStor
 
 impl LogStore {
     /// Finds the ends of the log.
-    pub(crate) fn open(store: Arc<dyn KvStore>) -> Result<Self, RaftStorageError> {
-        let last_purged_log_id = get::<LogId>(&*store, PURGED)?;
+    pub(crate) fn open(rows: Rows) -> Result<Self, RaftStorageError> {
+        let last_purged_log_id = get::<LogId>(&rows, PURGED)?;
         let log = Self {
-            store,
+            rows,
             ends: Arc::default(),
         };
         let mut last_log_id = last_purged_log_id;
@@ -107,7 +108,7 @@ impl LogStore {
             entry_key(to)
         };
         let rows = self
-            .store
+            .rows
             .scan(&entry_key(from), &end, PAGE)
             .map_err(|e| read_error(any(&e)))?;
         rows.iter()
@@ -115,12 +116,10 @@ impl LogStore {
             .collect()
     }
 
-    /// Main's rows are few, and nothing is deleted or found without them: they may use the space kept for deletes.
     async fn write(&self, batch: Batch) -> Result<(), RaftStorageError> {
-        self.store
-            .commit(batch.frees())
+        self.rows
+            .write(batch)
             .await
-            .map(|_| ())
             .map_err(|e| write_error(any(&e)))
     }
 }
@@ -167,7 +166,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<NodeId>>, RaftStorageError> {
-        get(&*self.store, VOTE)
+        get(&self.rows, VOTE)
     }
 
     async fn append<I>(

@@ -14,13 +14,14 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use halofs_store::{Batch, KvStore, Op};
+use halofs_store::{Batch, Op};
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{BasicNode, EntryPayload, OptionalSend, Snapshot, SnapshotMeta};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use super::log_store::{any, encode, get, read_error, write_error};
+use super::rows::Rows;
 use super::types::{Entry, LogId, Membership, NodeId, RaftStorageError, TypeConfig};
 use crate::topology::apply::apply;
 use crate::topology::command::Outcome;
@@ -43,14 +44,14 @@ struct Applied {
 
 /// The machine; the shared state is what readers look at.
 pub(crate) struct StateMachine {
-    store: Arc<dyn KvStore>,
+    rows: Rows,
     state: Arc<RwLock<State>>,
     applied: Applied,
 }
 
 /// A frozen copy of the state on its way to a snapshot.
 pub(crate) struct Frozen {
-    store: Arc<dyn KvStore>,
+    rows: Rows,
     state: State,
     applied: Applied,
 }
@@ -61,10 +62,10 @@ struct NewerFormat(u32);
 
 impl StateMachine {
     /// Reads the rows.
-    pub(crate) fn open(store: Arc<dyn KvStore>) -> Result<Self, RaftStorageError> {
+    pub(crate) fn open(rows: Rows) -> Result<Self, RaftStorageError> {
         let mut state = State::default();
         let mut applied = Applied::default();
-        if let Some(meta) = get::<MetaRow<Applied>>(&*store, META)? {
+        if let Some(meta) = get::<MetaRow<Applied>>(&rows, META)? {
             if meta.version != FORMAT {
                 return Err(read_error(any(&NewerFormat(meta.version))));
             }
@@ -72,11 +73,11 @@ impl StateMachine {
             state.counters = meta.counters;
             applied = meta.applied;
         }
-        for (_, row) in scan_all(&*store, VOLUME)? {
+        for (_, row) in scan_all(&rows, VOLUME)? {
             let v: VolumeState = serde_json::from_slice(&row).map_err(|e| read_error(any(&e)))?;
             state.volumes.insert(v.vid, v);
         }
-        for (key, row) in scan_all(&*store, COLLECTION)? {
+        for (key, row) in scan_all(&rows, COLLECTION)? {
             let c: CollectionState =
                 serde_json::from_slice(&row).map_err(|e| read_error(any(&e)))?;
             let name = key.get(COLLECTION.len()..).unwrap_or_default();
@@ -85,7 +86,7 @@ impl StateMachine {
                 .insert(String::from_utf8_lossy(name).into_owned(), c);
         }
         Ok(Self {
-            store,
+            rows,
             state: Arc::new(RwLock::new(state)),
             applied,
         })
@@ -97,19 +98,15 @@ impl StateMachine {
     }
 
     async fn write(&self, batch: Batch) -> Result<(), RaftStorageError> {
-        self.store
-            .commit(batch.frees())
+        self.rows
+            .write(batch)
             .await
-            .map(|_| ())
             .map_err(|e| write_error(any(&e)))
     }
 }
 
 /// All rows under a prefix that ends with `/`.
-fn scan_all(
-    store: &dyn KvStore,
-    prefix: &[u8],
-) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, RaftStorageError> {
+fn scan_all(rows: &Rows, prefix: &[u8]) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, RaftStorageError> {
     let mut end = prefix.to_vec();
     if let Some(last) = end.last_mut() {
         *last = last.saturating_add(1);
@@ -117,7 +114,7 @@ fn scan_all(
     let mut from = prefix.to_vec();
     let mut all = Vec::new();
     loop {
-        let page = store
+        let page = rows
             .scan(&from, &end, 1024)
             .map_err(|e| read_error(any(&e)))?;
         let Some((last, _)) = page.last() else {
@@ -205,7 +202,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Frozen {
         let state = self.state.read().clone();
         Frozen {
-            store: Arc::clone(&self.store),
+            rows: self.rows.clone(),
             state,
             applied: self.applied.clone(),
         }
@@ -250,12 +247,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<TypeConfig>>, RaftStorageError> {
-        let Some(meta) = get::<SnapshotMeta<NodeId, BasicNode>>(&*self.store, SNAPSHOT_META)?
-        else {
+        let Some(meta) = get::<SnapshotMeta<NodeId, BasicNode>>(&self.rows, SNAPSHOT_META)? else {
             return Ok(None);
         };
         let row = self
-            .store
+            .rows
             .get(SNAPSHOT_DATA)
             .map_err(|e| read_error(any(&e)))?;
         Ok(row.map(|r| Snapshot {
@@ -280,8 +276,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Frozen {
         let batch = Batch::default()
             .put(SNAPSHOT_META, encode(&meta)?)
             .put(SNAPSHOT_DATA, data.clone());
-        self.store
-            .commit(batch.frees())
+        self.rows
+            .write(batch)
             .await
             .map_err(|e| write_error(any(&e)))?;
         Ok(Snapshot {

@@ -151,11 +151,14 @@ impl Committer {
             let why = format!("a write failed: {e}");
             // RocksDB takes no write after that until it has space again, and then starts a new log; whether this group
             // would survive a crash before is not known, so that it is not answered as refused.
-            if !why.contains(NO_SPACE) {
+            let error = if why.contains(NO_SPACE) {
+                StoreError::Uncertain(why)
+            } else {
                 self.shared.stop(why.clone());
-            }
+                StoreError::Stopped(why)
+            };
             for answer in answers.iter_mut().flatten().filter(|a| a.is_ok()) {
-                *answer = Err(StoreError::Stopped(why.clone()));
+                *answer = Err(error.clone());
             }
         }
         for (job, answer) in jobs.drain(..).zip(answers) {
