@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::volume::Volume;
 use crate::volume::head::{io_error, refused};
 use crate::volume::housekeeper::Housekeeper;
+use crate::volume::index::Slot;
 use crate::volume::log::VolumeLog;
 use crate::volume::writer::WriterDeps;
 
@@ -172,11 +173,21 @@ impl VolumeServer {
         }
     }
 
+    fn is_live(&self, fid: FileId) -> bool {
+        self.volume(fid.volume)
+            .is_some_and(|v| matches!(v.view().find(fid.key.0).0, Slot::Live { .. }))
+    }
+
     fn note<T>(&self, result: Result<T, VolumeError>) -> Result<T, VolumeError> {
         match &result {
-            Err(VolumeError::Damaged { .. } | VolumeError::Mismatch(_)) => {
+            Err(VolumeError::Damaged { fid, what }) => {
                 self.counters.damaged.add(1);
+                // Not a key that damage of an unknown one hides: it may never have been there.
+                if self.is_live(*fid) {
+                    self.counters.damaged_needles.note(*fid, what);
+                }
             }
+            Err(VolumeError::Mismatch(_)) => self.counters.damaged.add(1),
             Err(VolumeError::Full {
                 free: 0,
                 reserve: 0,
@@ -255,6 +266,9 @@ impl VolumeApi for VolumeServer {
                 let answer = self.note(answer);
                 if matches!(answer, Ok(Deleted::Yes { .. })) {
                     self.counters.deletes.add(1);
+                    if let Some(fid) = fids.get(i) {
+                        self.counters.damaged_needles.forget(*fid);
+                    }
                 }
                 if let Some(o) = out.get_mut(i) {
                     *o = answer;

@@ -10,6 +10,7 @@
 //! | [`reader`] | from a place in the file to verified bytes |
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use halofs_client::error::VolumeError;
@@ -17,6 +18,8 @@ use halofs_client::master::VolumeReport;
 use halofs_client::volume::ListedNeedle;
 use halofs_types::{Cookie, FileId, NeedleKey, Placement, Uuid};
 use parking_lot::Mutex;
+
+use crate::counters::Counters;
 
 use self::log::VolumeLog;
 use self::reader::Needle;
@@ -45,17 +48,22 @@ pub struct Volume {
     view: Arc<View>,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    size_limit: Arc<AtomicU64>,
+    counters: Arc<Counters>,
 }
 
 impl Volume {
     /// Starts the writer of a log.
     pub fn start(log: VolumeLog, deps: WriterDeps) -> std::io::Result<Self> {
         let (view, queue) = (Arc::clone(log.view()), Queue::new());
+        let (size_limit, counters) = (Arc::clone(&deps.size_limit), Arc::clone(&deps.counters));
         let thread = writer::start(log, Arc::clone(&queue), deps)?;
         Ok(Self {
             view,
             queue,
             thread: Mutex::new(Some(thread)),
+            size_limit,
+            counters,
         })
     }
 
@@ -83,8 +91,8 @@ impl Volume {
         }
     }
 
-    /// Live needles with keys in `first..=last`, at most `limit`, ascending. Damaged ones are left out: nobody can say
-    /// whose they are.
+    /// Live needles with keys in `first..=last`, at most `limit`, ascending. Damaged ones are left out, for nobody can
+    /// say whose they are, and noted: a sweep that goes by this list never takes them away.
     pub fn list(
         &self,
         first: NeedleKey,
@@ -121,7 +129,9 @@ impl Volume {
                             owner: needle.meta().owner.clone(),
                         });
                     }
-                    Err(VolumeError::Damaged { .. }) => {}
+                    Err(VolumeError::Damaged { fid, what }) => {
+                        self.counters.damaged_needles.note(fid, what);
+                    }
                     Err(e) => return Err(e),
                 }
             }
@@ -178,5 +188,14 @@ impl Volume {
         {
             tracing::error!(volume = %self.view.id, "a volume's writer ended badly");
         }
+    }
+}
+
+impl Drop for Volume {
+    /// Without [`Self::close`], as when a start fails half-way: the writer ends and writes nothing more, no checkpoint
+    /// and no state, so that the next mount finds what a kill would have left.
+    fn drop(&mut self) {
+        self.queue.abandon();
+        self.join();
     }
 }

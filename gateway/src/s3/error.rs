@@ -71,9 +71,10 @@ const FULL: &str =
 fn volume(e: &VolumeError) -> (Code, String) {
     match e {
         VolumeError::Full { .. } => (Code::ServiceUnavailable, FULL.to_owned()),
-        VolumeError::Fenced(_) | VolumeError::ReadOnly { .. } | VolumeError::Stopping => {
-            plain(Code::ServiceUnavailable)
-        }
+        VolumeError::Fenced(_)
+        | VolumeError::ReadOnly { .. }
+        | VolumeError::AtLimit { .. }
+        | VolumeError::Stopping => plain(Code::ServiceUnavailable),
         VolumeError::TooLarge { .. } => plain(Code::EntityTooLarge),
         VolumeError::NoVolume(_)
         | VolumeError::NotFound(_)

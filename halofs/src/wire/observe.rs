@@ -197,6 +197,11 @@ fn counters(volume: &VolumeServer, out: &mut Exposition) {
             "Volumes that could not be mounted.",
             volume.offline().len(),
         ),
+        (
+            "volumeServer_damaged_needles",
+            "Damaged needles that were met since the start.",
+            c.damaged_needles.count(),
+        ),
     ] {
         out.sample(name, Kind::Gauge, help, &[], Value::Unsigned(n as u64));
     }

@@ -103,6 +103,16 @@ pub enum VolumeError {
         /// Why.
         reason: &'static str,
     },
+    /// The volume has its size: other keys of it take no more needles.
+    #[error("volume {volume} has {size} bytes and its limit is {limit}: take a new fid")]
+    AtLimit {
+        /// Which.
+        volume: VolumeId,
+        /// Bytes of its log.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The hard watermark: deletes still work.
     #[error(
         "disk of {dir} is full: {free} bytes free, {reserve} are kept for deletes; free space or add a node"
@@ -157,7 +167,9 @@ impl VolumeError {
             Self::Exists(_) => ErrorKind::AlreadyExists,
             Self::Mismatch(_) | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Fenced(_) => ErrorKind::Fenced,
-            Self::ReadOnly { .. } | Self::Stopping => ErrorKind::Unavailable,
+            Self::ReadOnly { .. } | Self::AtLimit { .. } | Self::Stopping => {
+                ErrorKind::Unavailable
+            }
             Self::Full { .. } => ErrorKind::Exhausted,
             Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Io { .. } => ErrorKind::Internal,
@@ -174,6 +186,7 @@ impl VolumeError {
             | Self::Damaged { .. }
             | Self::Fenced(_)
             | Self::ReadOnly { .. }
+            | Self::AtLimit { .. }
             | Self::Full { .. }
             | Self::Stopping => Advice::RetryElsewhere,
             Self::NotFound(_) => Advice::GiveUp,

@@ -113,6 +113,7 @@ fn volume_status(e: &VolumeError, op: Op) -> StatusCode {
             | VolumeError::Damaged { .. }
             | VolumeError::Fenced(_)
             | VolumeError::ReadOnly { .. }
+            | VolumeError::AtLimit { .. }
             | VolumeError::Io { .. }
             | VolumeError::Refused { .. },
             _,

@@ -94,6 +94,12 @@ impl Housekeeper {
     }
 }
 
+impl Drop for Housekeeper {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl std::fmt::Debug for Housekeeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

@@ -1,6 +1,7 @@
 //! Storing a needle: what the key allows, metadata, compression, sealing, then the writer's queue.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use halofs_client::error::VolumeError;
 use halofs_client::pieces::Pieces;
@@ -25,6 +26,10 @@ use super::writer::Reply;
 const INLINE_MAX: usize = 256 << 10;
 /// The end of what an index can address is kept for tombstones.
 const TOMBSTONES: u64 = 64 << 20;
+/// See [`Volume::check_limit`].
+const NATIVE_GRACE_MIN: u64 = 64 << 20;
+/// See [`Volume::check_limit`].
+const NATIVE_GRACE_MAX: u64 = 1 << 30;
 /// Bytes that are compared at once.
 const COMPARE: u64 = 1 << 20;
 
@@ -45,6 +50,9 @@ impl Volume {
             Allowed::Write(seen) => seen,
             Allowed::Unchanged(stored) => return Ok(stored),
         };
+        if seen == Slot::Absent {
+            self.check_limit(owned)?;
+        }
         let work = {
             let (view, clock, rng) = (Arc::clone(&self.view), Arc::clone(clock), Arc::clone(rng));
             move || seal(&view, &*clock, &*rng, put, crc32c)
@@ -79,7 +87,28 @@ impl Volume {
         }
     }
 
-    /// Leases are handed out by keys, not by bytes: one on large needles can fill a volume far beyond its limit.
+    /// Leases and assigns count keys, not bytes. So a volume that has its size takes no new key, and passes its limit by
+    /// what is in flight at that moment and no more. Native clients may have got their fids before main heard of it, and
+    /// try no second one: theirs are taken a little longer.
+    fn check_limit(&self, owned: bool) -> Result<(), VolumeError> {
+        let limit = self.size_limit.load(Ordering::Relaxed);
+        let grace = if owned {
+            0
+        } else {
+            (limit / 4).clamp(NATIVE_GRACE_MIN, NATIVE_GRACE_MAX)
+        };
+        let size = self.view.published.read().end;
+        if size < limit.saturating_add(grace) {
+            return Ok(());
+        }
+        Err(VolumeError::AtLimit {
+            volume: self.view.id,
+            size,
+            limit,
+        })
+    }
+
+    /// The limit is main's to say; this is the format's.
     fn check_room(&self, size: u64) -> Result<(), VolumeError> {
         let end = self.view.published.read().end;
         if end.saturating_add(size) <= OFFSET_END - TOMBSTONES {

@@ -53,6 +53,7 @@ enum Order {
     Lead(u64, oneshot::Sender<Result<(), VolumeError>>),
     Fence(std::io::Error),
     Stop,
+    Abandon,
 }
 
 #[derive(Default)]
@@ -124,8 +125,17 @@ impl Queue {
 
     /// Takes no more; the writer drains what is there and stops.
     pub fn close(&self) {
+        self.end(Order::Stop);
+    }
+
+    /// Takes no more; the writer drains what is there and ends as if it was killed then.
+    pub fn abandon(&self) {
+        self.end(Order::Abandon);
+    }
+
+    fn end(&self, how: Order) {
         self.push(|w| {
-            w.orders.push_back(Order::Stop);
+            w.orders.push_back(how);
             w.closed = true;
         })
         .ok();
@@ -267,6 +277,7 @@ impl Writer {
                     self.deps.counters.fenced.add(1);
                     self.log.fence("write ahead", &e);
                 }
+                Some(Order::Abandon) => return,
                 Some(Order::Stop) => {
                     if let Err(e) = self.log.stop() {
                         tracing::error!(volume = ?self.log, error = %e, "the volume did not stop cleanly");
