@@ -1,8 +1,13 @@
 //! Opening: log first, then key, then the database.
+//!
+//! The file `UNSYNCED` is in the folder while its logs may lack what a power cut took: it is there before the first
+//! batch that is not synced and goes once everything was read into tables and every new batch is synced. It says how
+//! the next start judges the logs ([`wal`]), whatever mode that start is in.
 
 use std::path::Path;
 
-use halofs_runtime::Rng;
+use halofs_runtime::disk::{parent, replace};
+use halofs_runtime::{Disk, Rng};
 use halofs_seal::{Dek, DekScope, ValueSealer};
 use halofs_types::Uuid;
 use rocksdb::{
@@ -12,7 +17,7 @@ use rocksdb::{
 
 use super::{RocksConfig, RocksDeps};
 use crate::kv::StoreError;
-use crate::wal;
+use crate::wal::{self, Written};
 
 pub(super) const META: &str = "meta";
 pub(super) const FORMAT_ROW: &str = "meta/format";
@@ -21,6 +26,8 @@ pub(super) const STORE_ROW: &str = "meta/store";
 pub(super) const DEK_ROW: &str = "meta/dek/1";
 pub(super) const DEK_GEN: u16 = 1;
 const FORMAT: u32 = 1;
+const UNSYNCED: &str = "UNSYNCED";
+const UNSYNCED_TEXT: &str = "the logs in this folder were not synced at every write (-fsync=false)\n";
 /// Info logs that are kept, and bytes of each.
 const INFO_LOGS: usize = 2;
 const INFO_LOG_BYTES: usize = 1 << 20;
@@ -38,9 +45,21 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
     let engine = |e: rocksdb::Error| refuse(path, e.to_string());
     let made = deps.disk.exists(&path.join("CURRENT")).map_err(io)?;
     let mut known = None;
+    let mark = path.join(UNSYNCED);
+    let written = if deps.disk.exists(&mark).map_err(io)? {
+        Written::Unsynced
+    } else {
+        Written::Synced
+    };
+    let shaped = || {
+        let mut o = options(config);
+        // The table of contents names logs that are set aside, or longer than what a power cut left.
+        o.set_track_and_verify_wals_in_manifest(written == Written::Synced);
+        o
+    };
     if made {
-        wal::check(deps.disk.as_ref(), path, config.fsync)?;
-        let db = DB::open_cf_for_read_only(&options(config), path, ["default", META], false);
+        wal::check(deps.disk.as_ref(), path, written)?;
+        let db = DB::open_cf_for_read_only(&shaped(), path, ["default", META], false);
         let db = match db {
             Ok(db) => Some(db),
             // A crash while the store was made leaves no family for the meta rows: there are no rows either then.
@@ -52,13 +71,16 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
             .transpose()?
             .flatten();
     }
-    let mut creating = options(config);
+    if !config.fsync && written == Written::Synced {
+        replace(deps.disk.as_ref(), &mark, UNSYNCED_TEXT.as_bytes(), false).map_err(io)?;
+    }
+    let mut creating = shaped();
     creating.create_if_missing(true);
     creating.create_missing_column_families(true);
     let mut meta = Options::default();
     meta.set_write_buffer_size(64 << 10);
     let families = [
-        ColumnFamilyDescriptor::new("default", options(config)),
+        ColumnFamilyDescriptor::new("default", shaped()),
         ColumnFamilyDescriptor::new(META, meta),
     ];
     let db = DB::open_cf_descriptors(&creating, path, families).map_err(engine)?;
@@ -66,7 +88,16 @@ pub(super) fn open(config: &RocksConfig, deps: &RocksDeps) -> Result<Opened, Sto
         Some(unlocked) => unlocked,
         None => genesis(&db, config, deps)?,
     };
+    // RocksDB has written every log that it found into tables, and begun a new one.
+    if config.fsync && written == Written::Unsynced {
+        forget(deps.disk.as_ref(), &mark).map_err(io)?;
+    }
     Ok(Opened { db, sealer, uuid })
+}
+
+fn forget(disk: &dyn Disk, mark: &Path) -> std::io::Result<()> {
+    disk.remove(mark)?;
+    disk.sync_dir(parent(mark))
 }
 
 fn families(path: &Path, config: &RocksConfig) -> Vec<String> {
