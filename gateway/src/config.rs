@@ -1,9 +1,5 @@
 //! What the operator may set.
 
-use std::time::Duration;
-
-use halofs_types::limits;
-
 /// Settings of the S3 gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -11,10 +7,6 @@ pub struct GatewayConfig {
     pub domain_names: Vec<String>,
     /// `-s3.region`.
     pub region: String,
-    /// Body bytes in flight.
-    pub bytes_in_flight: usize,
-    /// How long a request waits for its share of them.
-    pub admission_wait: Duration,
     /// Placement that uploads ask for (`-filer.replication`); `None` is main's default.
     pub placement: Option<halofs_types::Placement>,
 }
@@ -24,8 +16,6 @@ impl Default for GatewayConfig {
         Self {
             domain_names: Vec::new(),
             region: "us-east-1".to_owned(),
-            bytes_in_flight: limits::BYTES_IN_FLIGHT_DEFAULT,
-            admission_wait: Duration::from_secs(limits::ADMISSION_WAIT_SECS),
             placement: None,
         }
     }

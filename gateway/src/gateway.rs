@@ -28,6 +28,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub rng: Arc<dyn Rng>,
+    /// Byte permits of the process: every port that reads or sends bodies takes from the same.
+    pub admission: Admission,
     /// What `/-/metrics` shows.
     pub registry: Arc<Registry>,
 }
@@ -69,9 +71,9 @@ impl Gateway {
             volume: _,
             clock,
             rng,
+            admission,
             registry,
         } = deps;
-        let admission = Admission::new(config.bytes_in_flight, config.admission_wait);
         Ok(Arc::new(Self {
             filer,
             clock,

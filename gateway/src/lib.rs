@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`config`] | [`GatewayConfig`] and the limits that it fills in |
+//! | [`config`] | [`GatewayConfig`] |
 //! | [`gateway`] | [`Gateway`]: everything that a request needs |
 //! | [`error`] | [`GatewayError`], and the closed list of S3 codes that it may become |
 //! | `ops` | semantics in our own types; no name of the s3s crate |

@@ -114,11 +114,11 @@ pub(crate) struct ServerArgs {
     #[arg(long = "fileSizeLimitMB", alias = "volume.fileSizeLimitMB", default_value = "256",
           value_parser = clap::value_parser!(u64).range(1..=halofs_types::limits::NATIVE_FILE_MB_MAX))]
     pub(crate) file_size_mb: u64,
-    /// Body bytes in flight in MiB; over it requests wait up to 10 s, then 503 SlowDown or 429.
+    /// Body bytes in flight in MiB, of all ports together; over it requests wait up to 10 s, then 503 SlowDown or 429.
     #[arg(long = "concurrentLimitMB", default_value = "128",
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(crate) concurrent_mb: u32,
-    /// Open connections a port.
+    /// Open connections of each port, so that clients of one cannot lock out the others and their /healthz.
     #[arg(long = "maxConnections", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
     /// Days after which an upload that nobody completes is dropped.
@@ -214,7 +214,7 @@ impl ServerArgs {
         }
     }
 
-    /// Body bytes in flight of one port.
+    /// Body bytes in flight of the process.
     pub(crate) fn bytes_in_flight(&self) -> usize {
         usize::try_from(self.concurrent_mb)
             .unwrap_or(usize::MAX)

@@ -26,7 +26,6 @@ use halofs_gateway::{Gateway, GatewayConfig};
 use halofs_master::topology::state::ClusterIdentity;
 use halofs_master::{Master, MasterConfig};
 use halofs_runtime::admission::Admission;
-use halofs_runtime::disk;
 use halofs_runtime::http::{Handler, ServeOptions, serve};
 use halofs_runtime::metrics::{PortMetrics, Registry};
 use halofs_runtime::tls::Certificate;
@@ -46,6 +45,7 @@ use crate::genesis::{self, Home};
 
 mod address;
 pub(crate) mod filer_port;
+mod folder;
 pub(crate) mod listen;
 mod observe;
 
@@ -83,6 +83,7 @@ pub(crate) struct Server {
     volume: Arc<VolumeServer>,
     filer: Arc<Filer>,
     gateway: Arc<Gateway>,
+    admission: Admission,
     stores: Stores,
     stop: CancellationToken,
     ports: TaskTracker,
@@ -108,13 +109,19 @@ impl Server {
         let key_file = args.key_file.as_deref();
         let home = genesis::open(&*world.disk, &*world.rng, &args.dir, key_file, lock)?;
         let new_credentials = new_credentials(&world, &home, &identities)?;
+        folder::check(&*world.disk, &args.dir)?;
         let (master, main_store) = open_main(&world, &home, &bound.at, args).await?;
+        folder::check_against(&*world.disk, &args.dir, master.view().volumes.len())?;
         let volume = open_volumes(&world, &home, &bound.at, args)?;
-        let node = node_id(&*world.disk, &args.dir)?;
+        let node = folder::remember(&*world.disk, &args.dir)?;
         master
             .attach(&node, Arc::clone(&volume) as Arc<dyn VolumeApi>)
             .await?;
+        folder::name_missing(&master.view());
         let (filer, filer_store) = open_filer(&world, &home, &volume, args).await?;
+        // One budget for the bytes that all ports hold.
+        let wait = Duration::from_secs(ADMISSION_WAIT_SECS);
+        let admission = Admission::new(args.bytes_in_flight(), wait);
         let gateway = Gateway::new(
             gateway_config(args),
             identities.clone(),
@@ -124,6 +131,7 @@ impl Server {
                 volume: Arc::clone(&volume) as Arc<dyn VolumeApi>,
                 clock: Arc::clone(&world.clock),
                 rng: Arc::clone(&world.rng),
+                admission: admission.clone(),
                 registry: Arc::clone(&world.registry),
             },
         )?;
@@ -140,6 +148,7 @@ impl Server {
             volume,
             filer,
             gateway,
+            admission,
             stores: Stores {
                 main: main_store,
                 filer: filer_store,
@@ -158,10 +167,7 @@ impl Server {
         let volume = NativeVolume::new(
             Arc::clone(&self.volume) as Arc<dyn VolumeApi>,
             native_config(args),
-            Admission::new(
-                args.bytes_in_flight(),
-                Duration::from_secs(ADMISSION_WAIT_SECS),
-            ),
+            self.admission.clone(),
             Arc::clone(registry),
             self.stop.clone(),
         );
@@ -332,17 +338,6 @@ fn open_volumes(
     VolumeServer::open(config, deps).context("the volumes are not mounted")
 }
 
-/// The id under which main knows this server's volumes: its folder's, which stays when ports and addresses change.
-fn node_id(disk: &dyn Disk, dir: &Path) -> anyhow::Result<String> {
-    let path = dir.join("volumes/dir.uuid");
-    let text =
-        disk::read_all(disk, &path).with_context(|| format!("reading {}", path.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    let id = text.lines().find_map(|l| l.strip_prefix("dir "));
-    id.map(str::to_owned)
-        .with_context(|| format!("{} does not name its folder", path.display()))
-}
-
 async fn open_filer(
     world: &World,
     home: &Home,
@@ -387,7 +382,6 @@ fn gateway_config(args: &ServerArgs) -> GatewayConfig {
     GatewayConfig {
         domain_names: domains.map(str::to_owned).collect(),
         region: args.s3_region.clone(),
-        bytes_in_flight: args.bytes_in_flight(),
         ..GatewayConfig::default()
     }
 }

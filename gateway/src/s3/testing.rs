@@ -1,14 +1,17 @@
 //! Operations as s3s calls them, over services in memory: what their tests share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use halofs_client::filer::{FilerApi, NewBucket};
 use halofs_client::memory::Memory;
+use halofs_runtime::admission::Admission;
 use halofs_runtime::metrics::Registry;
 use halofs_runtime::rng::SeededRng;
 use halofs_runtime::{RealClock, RealDisk};
+use halofs_types::limits;
 use halofs_types::object::Owner;
 use http::HeaderMap;
 use s3s::dto;
@@ -36,6 +39,7 @@ pub(crate) async fn rig() -> Rig {
         volume: memory.clone(),
         clock: Arc::new(RealClock),
         rng: Arc::new(SeededRng::new(1)),
+        admission: Admission::new(limits::BYTES_IN_FLIGHT_DEFAULT, Duration::from_secs(10)),
         registry: Registry::new(),
     };
     let keys = Credential {

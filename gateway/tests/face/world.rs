@@ -1,9 +1,11 @@
 //! A gateway over services in memory, and what it answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use halofs_gateway::auth::identity::Credential;
 use halofs_gateway::{Deps, Gateway, GatewayConfig, IdentitySource, S3Handler};
+use halofs_runtime::admission::Admission;
 use halofs_runtime::http::{Caller, Handler, RequestBody, RequestContext};
 use halofs_runtime::metrics::Registry;
 use halofs_runtime::rng::SeededRng;
@@ -19,6 +21,7 @@ pub(crate) struct World {
     pub(crate) handler: S3Handler,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) filer: FakeFiler,
+    pub(crate) admission: Admission,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -80,12 +83,14 @@ impl World {
             credentials_file: dir.path().join("credentials"),
         };
         let filer = FakeFiler::default();
+        let admission = Admission::new(16 << 20, Duration::from_millis(10));
         let deps = Deps {
             filer: Arc::new(filer.clone()),
             master: Arc::new(Nothing),
             volume: Arc::new(Nothing),
             clock: Arc::new(RealClock),
             rng,
+            admission: admission.clone(),
             registry: Registry::new(),
         };
         let config = GatewayConfig {
@@ -97,11 +102,17 @@ impl World {
             handler: gateway.handler(),
             gateway,
             filer,
+            admission,
             dir,
         }
     }
 
     pub(crate) async fn send(&self, call: Call) -> Got {
+        self.send_named(call).await.0
+    }
+
+    /// Also whom the log would name.
+    pub(crate) async fn send_named(&self, call: Call) -> (Got, Caller) {
         let target = if call.query.is_empty() {
             call.path.clone()
         } else {
@@ -113,20 +124,22 @@ impl World {
         }
         let req = req.body(RequestBody::from_bytes(call.body)).unwrap();
         let peer = "127.0.0.1:1".parse().unwrap();
+        let caller = Caller::default();
         let ctx = RequestContext {
             peer,
             request_id: ID.to_owned(),
             tls: false,
-            caller: Caller::default(),
+            caller: caller.clone(),
         };
         let res = self.handler.handle(req, ctx).await;
         let (parts, body) = res.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Got {
+        let got = Got {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        };
+        (got, caller)
     }
 
     pub(crate) async fn admin(&self, method: &'static str, target: &str) -> Got {
