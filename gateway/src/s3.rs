@@ -21,6 +21,7 @@ pub(crate) mod object;
 pub(crate) mod service;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod vouch;
 pub(crate) mod xml;
 
 /// The S3 trait over a gateway.

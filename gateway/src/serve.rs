@@ -4,7 +4,10 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `host` | which bucket a `Host` header names |
+//! | `early` | refusals before anything is read |
 //! | `body` | request bodies that are checked against their headers |
+//! | `mend`, `lenient` | what S3 reads and s3s refuses |
+//! | `slow` | answers that begin before they are known |
 //! | `answer` | request ids, error bodies, bodyless answers |
 
 use std::future::Future;
@@ -18,21 +21,34 @@ use halofs_types::limits;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
-use crate::auth::{actions, scheme};
+use crate::auth::actions;
 use crate::error::{Code, GatewayError};
 use crate::gateway::Gateway;
+use crate::ops::bucket;
 use crate::s3::service::Service;
 
 pub(crate) mod answer;
 pub(crate) mod body;
+mod early;
 pub(crate) mod host;
+pub(crate) mod lenient;
+mod mend;
+pub(crate) mod slow;
 
 use answer::Subject;
 use body::CheckedBody;
+use early::Place;
 use host::Hosts;
+use slow::Begun;
+
+/// Said again by the answer.
+const ENCRYPTION: &str = "x-amz-server-side-encryption";
 
 /// The handler of the S3 port.
-pub struct S3Handler {
+pub struct S3Handler(Arc<Front>);
+
+/// What answers share.
+struct Front {
     gateway: Arc<Gateway>,
     hosts: Hosts,
     service: Service,
@@ -41,7 +57,7 @@ pub struct S3Handler {
 impl std::fmt::Debug for S3Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("S3Handler")
-            .field("hosts", &self.hosts)
+            .field("hosts", &self.0.hosts)
             .finish_non_exhaustive()
     }
 }
@@ -51,11 +67,11 @@ impl Gateway {
     pub fn handler(self: &Arc<Self>) -> S3Handler {
         let hosts = Hosts::new(&self.config.domain_names);
         let service = Service::new(self, hosts.clone());
-        S3Handler {
+        S3Handler(Arc::new(Front {
             gateway: Arc::clone(self),
             hosts,
             service,
-        }
+        }))
     }
 }
 
@@ -70,23 +86,63 @@ impl Handler for S3Handler {
 }
 
 impl S3Handler {
-    async fn answer(&self, req: HttpRequest, ctx: RequestContext) -> HttpResponse {
+    async fn answer(&self, mut req: HttpRequest, ctx: RequestContext) -> HttpResponse {
         let host_bucket = host_of(&req)
-            .and_then(|h| self.hosts.bucket(h))
+            .and_then(|h| self.0.hosts.bucket(h))
             .map(str::to_owned);
         let virtual_host = host_bucket.is_some();
         let subject = Subject {
             method: req.method().clone(),
             uri: req.uri().clone(),
+            place: Place::of(req.uri().path(), virtual_host),
             host_bucket,
-            request_id: ctx.request_id,
+            request_id: ctx.request_id.clone(),
         };
+        req.extensions_mut().insert(ctx);
         if !virtual_host && let Some(own) = req.uri().path().strip_prefix("/-/") {
-            return self.own(&subject, req.method(), own).await;
+            return self.0.own(&subject, req.method(), own).await;
         }
-        match self.s3(&subject, req, virtual_host).await {
-            Ok(res) => res,
-            Err(error) => answer::refuse(&subject, &error),
+        if !slow::may_last(&req) {
+            return self.0.whole(&subject, req, virtual_host).await;
+        }
+        let begun = Begun::default();
+        req.extensions_mut().insert(begun.clone());
+        let early = subject.clone();
+        let encryption = req.headers().get(ENCRYPTION).cloned();
+        let front = Arc::clone(&self.0);
+        let work = Box::pin(async move { front.whole(&subject, req, virtual_host).await });
+        let clock = Arc::clone(&self.0.gateway.clock);
+        slow::answer(work, begun, clock, |body| {
+            answer::begun(&early, body, encryption)
+        })
+        .await
+    }
+}
+
+impl Front {
+    async fn whole(&self, subject: &Subject, req: HttpRequest, virtual_host: bool) -> HttpResponse {
+        let answer = self.s3(subject, req, virtual_host).await;
+        let mut res = answer.unwrap_or_else(|error| answer::refuse(subject, &error));
+        self.tell_region(subject, &mut res).await;
+        res
+    }
+
+    /// An answer to HEAD has no body that could name the region which a client should have signed for. Clients look for
+    /// this header instead, above all in an answer that refuses them.
+    async fn tell_region(&self, subject: &Subject, res: &mut HttpResponse) {
+        const REGION: &str = "x-amz-bucket-region";
+        let refused = matches!(
+            res.status(),
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN
+        );
+        if subject.method != Method::HEAD || !refused || res.headers().contains_key(REGION) {
+            return;
+        }
+        // What is not there has no region, and what cannot be looked up tells none.
+        if let Ok(bucket) = self.gateway.filer.bucket(&subject.bucket()).await
+            && let Ok(region) = bucket::region(&self.gateway, &bucket).parse()
+        {
+            res.headers_mut().insert(REGION, region);
         }
     }
 
@@ -96,7 +152,7 @@ impl S3Handler {
         req: HttpRequest,
         virtual_host: bool,
     ) -> Result<HttpResponse, GatewayError> {
-        early(&req)?;
+        early::check(&req, virtual_host)?;
         let mut req = req;
         if !virtual_host {
             collapse_root(&mut req);
@@ -124,9 +180,7 @@ impl S3Handler {
             (CheckedBody::plain(body), None)
         };
         let verdict = body.verdict();
-        let res = self
-            .service
-            .call(http::Request::from_parts(parts, body))
+        let res = lenient::call(&self.service, parts, body)
             .await
             .ok_or(Code::InternalError)?;
         drop(permit);
@@ -186,65 +240,6 @@ fn host_of(req: &HttpRequest) -> Option<&str> {
         Some(host) => host.to_str().ok(),
         None => req.uri().authority().map(http::uri::Authority::as_str),
     }
-}
-
-/// Refusals that need neither identity nor body: with `Expect: 100-continue` the body is never sent.
-fn early(req: &HttpRequest) -> Result<(), GatewayError> {
-    if req.method() == Method::OPTIONS {
-        return Err(Code::AccessForbidden.into());
-    }
-    scheme::check(req.headers(), req.uri().query())?;
-    control_characters(req.uri().query().unwrap_or_default())?;
-    let form = req
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| {
-            v.trim_start()
-                .get(..19)
-                .is_some_and(|p| p.eq_ignore_ascii_case("multipart/form-data"))
-        });
-    if form && req.method() == Method::POST {
-        return Err(GatewayError::refused(
-            Code::NotImplemented,
-            "POST with a form is not implemented",
-        ));
-    }
-    if req.uri().path() == "/WriteGetObjectResponse" {
-        return Err(GatewayError::refused(
-            Code::NotImplemented,
-            "WriteGetObjectResponse is not implemented",
-        ));
-    }
-    Ok(())
-}
-
-/// Only names may hold control characters: what else does is refused before an error could repeat it.
-fn control_characters(query: &str) -> Result<(), GatewayError> {
-    const NAMES: [&str; 6] = [
-        "prefix",
-        "delimiter",
-        "marker",
-        "start-after",
-        "key-marker",
-        "annotation-prefix",
-    ];
-    let bad = |text: &str| {
-        text.contains('%')
-            && percent_encoding::percent_decode_str(text).any(|b| b < b' ' || b == 0x7f)
-    };
-    let mut pairs = query
-        .split('&')
-        .map(|p| p.split_once('=').unwrap_or((p, "")));
-    if query.contains('%')
-        && pairs.any(|(name, value)| bad(name) || (bad(value) && !NAMES.contains(&name)))
-    {
-        return Err(GatewayError::refused(
-            Code::InvalidArgument,
-            "A query parameter that is not a name may not contain control characters",
-        ));
-    }
-    Ok(())
 }
 
 /// `GET //` means `GET /`: clients that join an endpoint and an empty bucket send it, and sign the latter.

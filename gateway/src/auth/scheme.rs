@@ -132,16 +132,30 @@ fn scope(credential: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The query parameters of a signature.
+const NEEDED: [&str; 6] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+];
+
+/// Whether a pair of a query belongs to a signature.
+pub(crate) fn is_signature(pair: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    let plain = percent_encoding::percent_decode_str(name);
+    NEEDED.iter().any(|n| plain.clone().eq(n.bytes()))
+}
+
+/// Whether a request claims to be signed.
+pub(crate) fn is_signed(headers: &HeaderMap, query: Option<&str>) -> bool {
+    headers.contains_key(AUTHORIZATION) || query.is_some_and(|q| q.split('&').any(is_signature))
+}
+
 /// Whether the query signs the request; half a signature is an error, not an unsigned request.
 fn presigned(query: Option<&str>) -> Result<bool, GatewayError> {
-    const NEEDED: [&str; 6] = [
-        "X-Amz-Algorithm",
-        "X-Amz-Credential",
-        "X-Amz-Date",
-        "X-Amz-Expires",
-        "X-Amz-Signature",
-        "X-Amz-SignedHeaders",
-    ];
     let Some(query) = query else { return Ok(false) };
     let names = || {
         query

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use halofs_runtime::http::RequestContext;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
@@ -14,12 +15,14 @@ use s3s::dto::{
 use s3s::path::S3Path;
 use s3s::{S3Error, S3Request, S3Result};
 
+use super::vouch::Vouched;
 use super::{caller, config};
 use crate::auth::actions::{self, Row, Target};
 use crate::auth::identity::{Action, Identity, Resource};
 use crate::error::{Code, GatewayError};
 use crate::gateway::Gateway;
 use crate::ops::{bucket, refuse};
+use crate::serve::lenient::Seen;
 
 /// Looks secrets up for signature checks.
 pub(crate) struct Keys(pub(crate) Arc<Gateway>);
@@ -40,11 +43,8 @@ pub(crate) struct Access(pub(crate) Arc<Gateway>);
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let operation = cx.s3_op().name();
-        let identity = self.admit(cx).map_err(|e| self.explain(e, operation))?;
-        self.of_owner(cx)
-            .await
-            .map_err(|e| self.explain(e, operation))?;
+        let identity = self.admit(cx)?;
+        self.of_owner(cx).await?;
         cx.extensions_mut().insert(identity);
         Ok(())
     }
@@ -107,6 +107,9 @@ impl S3Access for Access {
                 "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
             return Err(GatewayError::refused(Code::InvalidRequest, message).into());
         }
+        if req.extensions.get::<Seen>().is_some_and(Seen::hides_text) {
+            return Err(Code::MalformedXML.into());
+        }
         let identity = caller(&req.extensions)?;
         let bucket = &req.input.bucket;
         let all = req.input.delete.objects.iter();
@@ -124,20 +127,27 @@ impl S3Access for Access {
 
 impl Access {
     /// Who asks, if they may.
-    fn admit(&self, cx: &S3AccessContext<'_>) -> Result<Arc<Identity>, GatewayError> {
+    fn admit(&self, cx: &mut S3AccessContext<'_>) -> Result<Arc<Identity>, GatewayError> {
+        let vouched = cx.extensions_mut().get::<Vouched>().cloned();
+        let caller = cx.extensions_mut().get::<RequestContext>();
+        let caller = caller.map(|c| c.caller.clone()).unwrap_or_default();
         let identities = self.0.identities.load();
-        let (identity, signed) = match cx.credentials() {
-            Some(c) => (
-                identities
-                    .find(&c.access_key)
-                    .map(|(_, i)| i)
-                    .ok_or(Code::InvalidAccessKeyId)?,
-                true,
-            ),
-            None => (identities.anonymous().ok_or(Code::AccessDenied)?, false),
+        let key = cx.credentials().map(|c| c.access_key.as_str());
+        let key = key.or(vouched.as_ref().map(|Vouched(key)| &**key));
+        caller.name(key.unwrap_or("anonymous"));
+        let signed = key.is_some();
+        let identity = match key {
+            Some(key) => {
+                let found = identities.find(key).map(|(_, i)| i);
+                found.ok_or(Code::InvalidAccessKeyId)?
+            }
+            None => identities.anonymous().ok_or(Code::AccessDenied)?,
         };
         let query = pairs(cx.uri().query().unwrap_or_default());
         refuse_token(cx.headers(), &query)?;
+        if !signed {
+            refuse_overrides(&query)?;
+        }
         let row = actions::find(cx.s3_op().name()).ok_or(Code::NotImplemented)?;
         if !allowed(identity, signed, row, cx.s3_path()) {
             return Err(Code::AccessDenied.into());
@@ -184,19 +194,6 @@ impl Access {
         }
         Ok(())
     }
-
-    /// HeadBucket tells the region even when it refuses: clients follow it.
-    fn explain(&self, error: GatewayError, op: &str) -> S3Error {
-        let mut out = S3Error::from(error);
-        if op == "HeadBucket"
-            && let Ok(region) = http::HeaderValue::from_str(&self.0.config.region)
-        {
-            let mut headers = http::HeaderMap::new();
-            headers.insert("x-amz-bucket-region", region);
-            out.set_headers(headers);
-        }
-        out
-    }
 }
 
 /// An account id that no account has when the header is not text.
@@ -227,6 +224,25 @@ fn refuse_token(headers: &http::HeaderMap, query: &[Pair<'_>]) -> Result<(), Gat
         return Err(GatewayError::refused(
             Code::InvalidToken,
             "Session tokens are not implemented",
+        ));
+    }
+    Ok(())
+}
+
+/// Response overrides are for those who signed the request.
+fn refuse_overrides(query: &[Pair<'_>]) -> Result<(), GatewayError> {
+    const OVERRIDES: [&str; 6] = [
+        "response-cache-control",
+        "response-content-disposition",
+        "response-content-encoding",
+        "response-content-language",
+        "response-content-type",
+        "response-expires",
+    ];
+    if query.iter().any(|(name, _)| OVERRIDES.contains(&&**name)) {
+        return Err(GatewayError::refused(
+            Code::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
         ));
     }
     Ok(())

@@ -19,7 +19,7 @@ use halofs_types::object::Object;
 use s3s::dto;
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
-use s3s::{BodySizeLimitExceeded, TrailingHeaders};
+use s3s::{BodySizeLimitExceeded, S3Response, TrailingHeaders};
 
 use crate::error::{Code, GatewayError};
 
@@ -240,6 +240,13 @@ pub(crate) fn field_algorithm(field: &str) -> ChecksumAlgorithm {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StandIns;
 
+/// An answer with keys in it.
+pub(crate) fn named_answer<T>(out: T) -> S3Response<T> {
+    let mut answer = S3Response::new(out);
+    answer.extensions.insert(StandIns);
+    answer
+}
+
 /// The first of 32 code points that Unicode keeps for a program's own use and never for text.
 const STAND_IN: u32 = 0xfdd0;
 
@@ -263,7 +270,10 @@ fn refused_in_xml(c: char) -> bool {
 /// A document with references for its stand-ins; `None` if it has none.
 pub(crate) fn references(document: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(document).ok()?;
-    let hidden = |c: char| u32::from(c).checked_sub(STAND_IN).filter(|n| *n < 32);
+    let hidden = |c: char| match c {
+        '\u{fffe}' | '\u{ffff}' => Some(u32::from(c)),
+        _ => u32::from(c).checked_sub(STAND_IN).filter(|n| *n < 32),
+    };
     if !text.contains(|c| hidden(c).is_some()) {
         return None;
     }
@@ -333,6 +343,8 @@ mod tests {
             "<Key>a&#x1;&#x1f;\nb</Key>"
         );
         assert_eq!(references(b"<Key>a</Key>"), None);
+        let last = references("<Key>\u{ffff}</Key>".as_bytes());
+        assert_eq!(last.unwrap(), "<Key>&#xffff;</Key>");
     }
 
     #[test]

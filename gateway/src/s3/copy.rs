@@ -15,6 +15,7 @@ use crate::s3::convert::{
     checksum_type, date_text, etag, precondition, set_checksum, tag_text, time, user_metadata,
 };
 use crate::s3::object::read_version;
+use crate::serve::slow::begin;
 
 /// The conditions on a copy's source.
 struct SourceConditions {
@@ -71,6 +72,7 @@ pub(crate) async fn copy_object(
     gw: &Gateway,
     req: S3Request<dto::CopyObjectInput>,
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+    begin(&req.extensions);
     let dto::CopyObjectInput {
         bucket,
         cache_control,
@@ -168,6 +170,7 @@ pub(crate) async fn upload_part_copy(
     gw: &Gateway,
     req: S3Request<dto::UploadPartCopyInput>,
 ) -> S3Result<S3Response<dto::UploadPartCopyOutput>> {
+    begin(&req.extensions);
     let dto::UploadPartCopyInput {
         bucket,
         copy_source,

@@ -18,12 +18,13 @@ use crate::ops::payload::{Claims, show};
 use crate::ops::put::Labels;
 use crate::s3::caller;
 use crate::s3::convert::{
-    RequestStream, StandIns, checksum_type, count, etag, named_checksums, page_size, precondition,
-    set_checksum, spell, take_trailers, time, user_metadata,
+    RequestStream, checksum_type, count, etag, named_answer, named_checksums, page_size,
+    precondition, set_checksum, spell, take_trailers, time, user_metadata,
 };
 use crate::s3::copy::named;
 pub(crate) use crate::s3::copy::upload_part_copy;
 use crate::s3::xml::url_encode;
+use crate::serve::slow::begin;
 
 /// CreateMultipartUpload.
 pub(crate) async fn create_multipart_upload(
@@ -99,13 +100,6 @@ pub(crate) async fn create_multipart_upload(
     }))
 }
 
-/// An answer with keys in it.
-fn named_answer<T>(out: T) -> S3Response<T> {
-    let mut answer = S3Response::new(out);
-    answer.extensions.insert(StandIns);
-    answer
-}
-
 fn algorithm_of(upload: &Upload) -> Option<dto::ChecksumAlgorithm> {
     upload
         .checksum
@@ -172,6 +166,7 @@ pub(crate) async fn complete_multipart_upload(
     gw: &Gateway,
     req: S3Request<dto::CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
+    begin(&req.extensions);
     let location = location(&req);
     let dto::CompleteMultipartUploadInput {
         bucket,

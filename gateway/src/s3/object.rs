@@ -19,8 +19,8 @@ use crate::ops::payload::{Claims, show};
 use crate::ops::put::{Labels, PutPlan, ShownChecksum, put, shown_checksum};
 pub(crate) use crate::s3::attributes::get_object_attributes;
 use crate::s3::convert::{
-    RequestStream, ResponseStream, checksum_type, count, date_text, etag, metadata, precondition,
-    set_checksum, tag_text, take_trailers, time, user_metadata,
+    RequestStream, ResponseStream, checksum_type, count, date_text, etag, metadata, named_answer,
+    precondition, set_checksum, spell, tag_text, take_trailers, time, user_metadata,
 };
 pub(crate) use crate::s3::copy::copy_object;
 use crate::s3::error::table;
@@ -183,30 +183,11 @@ pub(crate) fn read_version(version: Option<&str>) -> Result<(), GatewayError> {
     }
 }
 
-/// Response overrides are for those who signed the request.
-fn check_overrides<T>(req: &S3Request<T>, asked: bool) -> Result<(), GatewayError> {
-    if asked && req.credentials.is_none() {
-        return Err(GatewayError::refused(
-            Code::InvalidRequest,
-            "Request specific response headers cannot be used for anonymous GET requests.",
-        ));
-    }
-    Ok(())
-}
-
 /// GetObject.
 pub(crate) async fn get_object(
     gw: &Gateway,
     req: S3Request<dto::GetObjectInput>,
 ) -> S3Result<S3Response<dto::GetObjectOutput>> {
-    let i = &req.input;
-    let overridden = i.response_cache_control.is_some()
-        || i.response_content_disposition.is_some()
-        || i.response_content_encoding.is_some()
-        || i.response_content_language.is_some()
-        || i.response_content_type.is_some()
-        || i.response_expires.is_some();
-    check_overrides(&req, overridden)?;
     let if_range = header_text(&req.headers, IF_RANGE);
     let dto::GetObjectInput {
         bucket,
@@ -285,14 +266,6 @@ pub(crate) async fn head_object(
     gw: &Gateway,
     req: S3Request<dto::HeadObjectInput>,
 ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
-    let i = &req.input;
-    let overridden = i.response_cache_control.is_some()
-        || i.response_content_disposition.is_some()
-        || i.response_content_encoding.is_some()
-        || i.response_content_language.is_some()
-        || i.response_content_type.is_some()
-        || i.response_expires.is_some();
-    check_overrides(&req, overridden)?;
     let if_range = header_text(&req.headers, IF_RANGE);
     let dto::HeadObjectInput {
         bucket,
@@ -468,21 +441,21 @@ pub(crate) async fn delete_objects(
         match answer {
             Ok(()) if quiet == Some(true) => {}
             Ok(()) => deleted.push(dto::DeletedObject {
-                key: Some(key),
+                key: Some(spell(key)),
                 ..Default::default()
             }),
             Err(error) => {
                 let (code, message) = table(&error);
                 errors.push(dto::Error {
                     code: Some(code.as_str().to_owned()),
-                    key: Some(key),
+                    key: Some(spell(key)),
                     message: Some(message),
                     version_id: None,
                 });
             }
         }
     }
-    Ok(S3Response::new(dto::DeleteObjectsOutput {
+    Ok(named_answer(dto::DeleteObjectsOutput {
         deleted: Some(deleted),
         errors: Some(errors),
         request_charged: None,

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use halofs_runtime::http::HttpBody;
 use halofs_types::limits;
 use http_body_util::BodyExt;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, S3Result};
+use s3s::{Body, S3Result, StdError};
 
 use super::S3Front;
 use super::access::{Access, Keys};
 use super::convert::{StandIns, references};
+use super::vouch::{Verify, Vouched, Voucher};
 use super::xml::Document;
 use crate::auth::scheme::SERVICES;
 use crate::gateway::Gateway;
-use crate::serve::body::CheckedBody;
 use crate::serve::host::Hosts;
 
 /// s3s over a gateway.
@@ -50,6 +51,7 @@ fn config() -> S3Config {
     c.form_max_fields_size = 4096;
     c.form_max_parts = 1;
     c.sig_v4_allowed_services = SERVICES.map(str::to_owned).to_vec();
+    c.custom_route_max_body_size = Some(limits::XML_BYTES_MAX as u64);
     c.enable_sig_v2 = false;
     c
 }
@@ -61,6 +63,7 @@ impl Service {
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config()))));
         builder.set_auth(Keys(Arc::clone(gateway)));
         builder.set_access(Access(Arc::clone(gateway)));
+        builder.set_route(Voucher);
         if !hosts.is_empty() {
             builder.set_host(HostAdapter(hosts));
         }
@@ -70,10 +73,11 @@ impl Service {
     }
 
     /// Answers a request. `None`: nothing sensible can be said, the connection is cut.
-    pub(crate) async fn call(
-        &self,
-        req: http::Request<CheckedBody>,
-    ) -> Option<http::Response<HttpBody>> {
+    pub(crate) async fn call<B>(&self, req: http::Request<B>) -> Option<http::Response<HttpBody>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+        StdError: From<B::Error>,
+    {
         let empty = http_body::Body::is_end_stream(req.body());
         let req = req.map(|body| {
             if empty {
@@ -82,14 +86,7 @@ impl Service {
                 Body::http_body(body)
             }
         });
-        let answer = match self.inner.call(req).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::warn!(%error, "a request ended without an answer");
-                return None;
-            }
-        };
-        let (mut parts, body) = answer.into_parts();
+        let (mut parts, body) = self.send(req).await?.into_parts();
         if let Some(status) = parts.extensions.remove::<http::StatusCode>() {
             parts.status = status;
         }
@@ -101,5 +98,30 @@ impl Service {
             (None, None) => body.boxed_unsync(),
         };
         Some(http::Response::from_parts(parts, body))
+    }
+
+    /// Who signed a request, and its body as it was signed; or why it is refused.
+    pub(crate) async fn vouch(
+        &self,
+        mut head: http::request::Parts,
+        body: Bytes,
+    ) -> Option<Result<(Vouched, Bytes), http::Response<HttpBody>>> {
+        head.extensions.insert(Verify);
+        let req = http::Request::from_parts(head, Body::from(body));
+        let (mut parts, body) = self.send(req).await?.into_parts();
+        Some(match parts.extensions.remove::<Vouched>() {
+            Some(vouched) => Ok((vouched, body.bytes().unwrap_or_default())),
+            None => Err(http::Response::from_parts(parts, body.boxed_unsync())),
+        })
+    }
+
+    async fn send(&self, req: http::Request<Body>) -> Option<http::Response<Body>> {
+        match self.inner.call(req).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::warn!(%error, "a request ended without an answer");
+                None
+            }
+        }
     }
 }

@@ -3,24 +3,28 @@
 use std::borrow::Cow;
 
 use halofs_runtime::http::{HttpBody, HttpResponse, empty, full};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 
 use crate::error::{Code, GatewayError};
 use crate::s3::error::table;
 use crate::s3::xml;
+use crate::serve::ENCRYPTION;
+use crate::serve::early::Place;
 
 /// `x-amz-id-2` and `<HostId>`: names the software, not the machine.
 const HOST_ID: &str = "halofs";
 
 /// What an error body says about its request; written out only when there is one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Subject {
     /// HEAD answers have no body.
     pub(crate) method: Method,
     /// Where.
     pub(crate) uri: Uri,
+    /// What that names.
+    pub(crate) place: Place,
     /// The bucket of a virtual-host request.
     pub(crate) host_bucket: Option<String>,
     /// See [`halofs_runtime::http::RequestContext`].
@@ -35,6 +39,13 @@ impl Subject {
             Some(bucket) => format!("/{bucket}{path}"),
             None => path.into_owned(),
         }
+    }
+
+    /// The bucket that is named, decoded.
+    pub(crate) fn bucket(&self) -> String {
+        let resource = self.resource();
+        let name = resource.trim_start_matches('/');
+        name.split_once('/').map_or(name, |(b, _)| b).to_owned()
     }
 
     /// The tail of an `<Error>`.
@@ -57,6 +68,10 @@ impl Subject {
         }
         if !key.is_empty() && matches!(code, "NoSuchKey" | "KeyTooLongError") {
             field("Key", key);
+        }
+        if code == Code::MethodNotAllowed.as_str() {
+            field("Method", self.method.as_str());
+            field("ResourceType", self.place.name());
         }
         field("Resource", &resource);
         field("RequestId", &self.request_id);
@@ -99,6 +114,26 @@ fn respond(subject: &Subject, status: StatusCode, code: Code, message: &str) -> 
     *res.status_mut() = status;
     res.headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    if code == Code::MethodNotAllowed {
+        let methods = HeaderValue::from_static(subject.place.methods());
+        res.headers_mut().insert(ALLOW, methods);
+    }
+    stamp(subject, &mut res);
+    res
+}
+
+/// The head of an answer whose document is not known yet.
+pub(crate) fn begun(
+    subject: &Subject,
+    body: HttpBody,
+    encryption: Option<HeaderValue>,
+) -> HttpResponse {
+    let mut res = http::Response::new(body);
+    let headers = res.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    if let Some(value) = encryption {
+        headers.insert(ENCRYPTION, value);
+    }
     stamp(subject, &mut res);
     res
 }
