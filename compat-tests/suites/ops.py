@@ -104,7 +104,7 @@ def test_refusals(t):
         except StartError as e:
             assert e.code not in (None, 0) and re.search("lock|in use|another", str(e), re.I), e
         want(http(s.addr["main"], "GET", "/healthz").status, 200)
-    for args, expect in ((["-s3.prt=0"], "s3.port"), (["-dirr=/x"], "dir"), (["-volumeSizeLimitMB=lots"], "volumeSizeLimitMB"), (["-s3.config=/no/such/file"], "/no/such/file")):
+    for args, expect in ((["-s3.prt=0"], "s3.port"), (["-dirr=/x"], "dir"), (["-volumeSizeLimitMB=lots"], "volumeSizeLimitMB"), (["-volumeSizeLimitMB=32769"], "64..=32768"), (["-s3.config=/no/such/file"], "/no/such/file")):
         with t.case("flag " + args[0]):
             r = cli(t, "server", "-dir=" + t.dir + "/never", "-main.port=0", "-volume.port=0", "-filer.port=0", "-s3.port=0", *args)
             assert r.returncode != 0 and expect in r.err + r.out, (r.returncode, r.out, r.err)

@@ -94,7 +94,13 @@ mod tests {
     fn folder(dir: &Path, id: &str) {
         RealDisk.create_dir_all(&dir.join("volumes")).unwrap();
         let text = format!("cluster {}\ndir {id}\n", "7".repeat(32));
-        disk::replace(&RealDisk, &dir.join("volumes/dir.uuid"), text.as_bytes(), false).unwrap();
+        disk::replace(
+            &RealDisk,
+            &dir.join("volumes/dir.uuid"),
+            text.as_bytes(),
+            false,
+        )
+        .unwrap();
     }
 
     #[test]
@@ -104,14 +110,19 @@ mod tests {
         check(&RealDisk, dir).unwrap();
         check_against(&RealDisk, dir, 0).unwrap();
         let refused = check_against(&RealDisk, dir, 3).unwrap_err().to_string();
-        assert!(refused.contains("volumes is missing") && refused.contains('3'), "{refused}");
+        assert!(
+            refused.contains("volumes is missing") && refused.contains('3'),
+            "{refused}"
+        );
 
         folder(dir, "aa");
         assert_eq!(remember(&RealDisk, dir).unwrap(), "aa");
         check(&RealDisk, dir).unwrap();
         check_against(&RealDisk, dir, 3).unwrap();
 
-        RealDisk.rename(&dir.join("volumes"), &dir.join("away")).unwrap();
+        RealDisk
+            .rename(&dir.join("volumes"), &dir.join("away"))
+            .unwrap();
         let refused = check(&RealDisk, dir).unwrap_err().to_string();
         assert!(refused.contains("volumes is missing or empty"), "{refused}");
         // An empty mount point is no better.
@@ -119,6 +130,9 @@ mod tests {
         assert!(check(&RealDisk, dir).is_err());
         folder(dir, "bb");
         let refused = check(&RealDisk, dir).unwrap_err().to_string();
-        assert!(refused.contains("bb") && refused.contains("aa"), "{refused}");
+        assert!(
+            refused.contains("bb") && refused.contains("aa"),
+            "{refused}"
+        );
     }
 }
