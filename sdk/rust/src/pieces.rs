@@ -1,14 +1,49 @@
 //! A body as a list of byte strings: what arrived from the network is sealed without first being glued together.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
 
 /// Bytes in pieces, in order. Consumed from the front; a consumed piece is freed at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Pieces {
     pieces: VecDeque<Bytes>,
     len: usize,
+    /// Where they go when they are dropped; see [`Pieces::lend`].
+    home: Option<Arc<Mutex<Option<VecDeque<Bytes>>>>>,
+}
+
+/// Pieces that somebody else has.
+#[derive(Debug)]
+pub struct Lent(Arc<Mutex<Option<VecDeque<Bytes>>>>);
+
+impl Lent {
+    /// The pieces, when whoever had them dropped them without taking one.
+    pub fn back(&self) -> Option<Pieces> {
+        let pieces = self.0.lock().take()?;
+        Some(pieces.into_iter().collect())
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            *home.lock() = Some(std::mem::take(&mut self.pieces));
+        }
+    }
+}
+
+/// The copy shares the bytes. It is nobody's loan.
+impl Clone for Pieces {
+    fn clone(&self) -> Self {
+        Self {
+            pieces: self.pieces.clone(),
+            len: self.len,
+            home: None,
+        }
+    }
 }
 
 impl Pieces {
@@ -17,9 +52,19 @@ impl Pieces {
         Self::default()
     }
 
+    /// Gives the pieces away such that they come back if they are dropped as they are. Another copy of them would keep
+    /// every piece until the last one is consumed.
+    #[must_use = "the pieces are gone when they are dropped"]
+    pub fn lend(mut self) -> (Self, Lent) {
+        let home = Arc::default();
+        self.home = Some(Arc::clone(&home));
+        (self, Lent(home))
+    }
+
     /// Appends; empty pieces are dropped.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
+            self.home = None;
             self.len += piece.len();
             self.pieces.push_back(piece);
         }
@@ -42,6 +87,7 @@ impl Pieces {
 
     /// Takes the next piece, whatever its size.
     pub fn pop(&mut self) -> Option<Bytes> {
+        self.home = None;
         let p = self.pieces.pop_front()?;
         self.len -= p.len();
         Some(p)
@@ -67,6 +113,7 @@ impl Pieces {
 
     /// Moves up to `n` bytes from the front into `to`.
     pub fn drain_into(&mut self, to: &mut Vec<u8>, n: usize) {
+        self.home = None;
         let mut left = n;
         while left > 0 {
             let Some(p) = self.pieces.front_mut() else {
@@ -88,6 +135,7 @@ impl Pieces {
         if self.pieces.len() <= 1 {
             return self.pop().unwrap_or_default();
         }
+        self.home = None;
         let mut all = BytesMut::with_capacity(self.len);
         self.pieces.iter().for_each(|p| all.extend_from_slice(p));
         all.freeze()
@@ -128,5 +176,28 @@ mod tests {
         p.drain_into(&mut v, 2);
         assert_eq!((v.as_slice(), p.len()), (&b"fg"[..], 1));
         assert_eq!(p.into_bytes(), Bytes::from_static(b"h"));
+    }
+    #[test]
+    fn what_is_lent_comes_back_whole_or_not_at_all() {
+        let body = || Pieces::from_iter([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
+        let (lent, home) = body().lend();
+        assert!(home.back().is_none());
+        drop(lent.clone());
+        assert!(home.back().is_none());
+        drop(lent);
+        let back = home.back().unwrap();
+        assert_eq!((back.len(), home.back().is_none()), (3, true));
+        assert_eq!(back.into_bytes(), Bytes::from_static(b"abc"));
+        let uses: [fn(Pieces); 4] = [
+            |mut p| drop(p.pop()),
+            |mut p| drop(p.split_to(1)),
+            |mut p| p.drain_into(&mut Vec::new(), 1),
+            |p| drop(p.into_bytes()),
+        ];
+        for used in uses {
+            let (lent, home) = body().lend();
+            used(lent);
+            assert!(home.back().is_none());
+        }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Three things overlap: receiving, hashing (batches on the blocking pool), and sealing plus writing the chunk before
 //! the one that fills. A body of one small piece pays for none of that: it is hashed where it is and stored by one
-//! call. Pieces are never glued; what is held is the chunk that fills, the one that is being stored, and its sealed
-//! form: a body of any length costs about 24 MiB.
-//! Chunks of all writers together are admitted by bytes ([`PUT_BYTES`]), so that many uploads at a time wait for the
-//! disk instead of filling memory with sealed chunks.
+//! call. Pieces are never glued. What is held is the chunk that fills and the one that is being stored, plain or sealed:
+//! a volume frees the pieces as it seals them, so a body of any length costs about 16 MiB.
+//! Chunks of all writers together are admitted by bytes ([`PUT_BYTES`]), and a writer takes no more of its body until
+//! its full chunk is admitted: many uploads at a time wait for the disk with one chunk each.
+//!
+//! A large chunk is lent to the volume and not kept beside it. One that comes back untouched goes to another volume; one
+//! that was sealed when its write failed is gone, and the client, told to try again, sends it anew.
 //!
 //! Every attempt to store a chunk takes a new fid (`replication.md` 18). A writer or a [`Written`] that is dropped
 //! leaves its fids *unnamed*: they are collected when their lease closes.
@@ -16,7 +19,7 @@ use bytes::Bytes;
 use halofs_types::checksum::{BodyHasher, BodySums, ChecksumAlgorithm};
 use halofs_types::object::ChunkRef;
 use halofs_types::{Advice, AttemptId, BucketId, LeaseId, Uuid, VolumeId, limits};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{DataError, VolumeError};
@@ -82,10 +85,14 @@ impl ChunkStore {
         &self.leases
     }
 
-    /// Stores one chunk, trying other volumes when one refuses.
-    async fn put(&self, body: Pieces, owner: NeedleOwner) -> Result<(ChunkRef, Ticket), DataError> {
+    /// Stores one chunk that was admitted, trying other volumes when one refuses.
+    async fn put(
+        &self,
+        mut body: Pieces,
+        owner: NeedleOwner,
+        _room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(ChunkRef, Ticket), DataError> {
         let len = u32::try_from(body.len()).map_err(|_| too_large(body.len()))?;
-        let _room = self.room(body.len()).await?;
         let mut avoid: Option<VolumeId> = None;
         let mut left = ATTEMPTS;
         loop {
@@ -93,9 +100,15 @@ impl ChunkStore {
             let mut ticket = self.leases.take(avoid).await?;
             let fid = ticket.fid();
             ticket.begin_write();
+            let (sent, lent) = if body.len() < COUNTED_BYTES {
+                (body.clone(), None)
+            } else {
+                let (sent, lent) = std::mem::take(&mut body).lend();
+                (sent, Some(lent))
+            };
             let put = PutNeedle {
                 fid,
-                body: body.clone(),
+                body: sent,
                 owner: Some(owner.clone()),
                 name: NeedleName::default(),
                 compress: false,
@@ -113,6 +126,9 @@ impl ChunkStore {
                     ));
                 }
                 Err(error) if left > 0 && error.advice() == Advice::RetryElsewhere => {
+                    if let Some(lent) = lent {
+                        body = lent.back().ok_or_else(|| error.clone())?;
+                    }
                     tracing::warn!(%fid, %error, "chunk goes to another volume");
                     avoid = Some(fid.volume);
                 }
@@ -121,10 +137,8 @@ impl ChunkStore {
         }
     }
 
-    async fn room(
-        &self,
-        bytes: usize,
-    ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, DataError> {
+    /// Admits a chunk, once there is room for it.
+    async fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, DataError> {
         if bytes < COUNTED_BYTES {
             return Ok(None);
         }
@@ -252,10 +266,11 @@ impl ChunkWriter {
         while self.puts.len() >= PUTS_IN_FLIGHT {
             self.reap().await?;
         }
+        let room = self.store.room(body.len()).await?;
         let (store, owner, chunk) = (self.store.clone(), self.owner(), self.chunk);
         self.chunk += 1;
         self.puts.spawn(async move {
-            let (at, ticket) = store.put(body, owner).await?;
+            let (at, ticket) = store.put(body, owner, room).await?;
             Ok((chunk, at, ticket))
         });
         Ok(())
@@ -277,9 +292,14 @@ impl ChunkWriter {
             (hashing.finish().await?, None)
         } else if hashing.job.is_none() && rest.len() <= INLINE_HASH_BYTES {
             let sums = hashing.finish().await?;
-            (sums, Some(self.store.put(rest, owner).await?))
+            (sums, Some(self.store.put(rest, owner, None).await?))
         } else {
-            let (sums, last) = tokio::try_join!(hashing.finish(), self.store.put(rest, owner))?;
+            let store = &self.store;
+            let put = async {
+                let room = store.room(rest.len()).await?;
+                store.put(rest, owner, room).await
+            };
+            let (sums, last) = tokio::try_join!(hashing.finish(), put)?;
             (sums, Some(last))
         };
         while let Some(joined) = self.puts.join_next().await {
@@ -342,6 +362,9 @@ impl Written {
     }
 }
 
+#[cfg(test)]
+#[path = "writer_held_tests.rs"]
+mod held_tests;
 #[cfg(test)]
 #[path = "writer_tests.rs"]
 mod tests;
