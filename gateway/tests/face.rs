@@ -16,6 +16,8 @@ mod listings;
 mod matrix;
 #[path = "face/sign.rs"]
 mod sign;
+#[path = "face/slow.rs"]
+mod slow;
 #[path = "face/unbuilt.rs"]
 mod unbuilt;
 #[path = "face/wire.rs"]

@@ -12,12 +12,15 @@ use halofs_client::{FilerError, MasterError, VolumeError};
 use halofs_types::object::{Bucket, Object, Part, SystemHeaders, Upload};
 use halofs_types::{AttemptId, BucketId, FileId, LeaseId, NeedleKey, Timestamp, Uuid, VolumeId};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 #[derive(Default)]
 struct Names {
     buckets: BTreeMap<String, Bucket>,
     objects: BTreeMap<(u64, Bytes), Object>,
     touched: u64,
+    /// Lookups of objects and of uploads wait for a permit, when there is one to wait for.
+    gate: Option<Arc<Semaphore>>,
 }
 
 /// The filer.
@@ -45,6 +48,20 @@ impl FakeFiler {
         names
             .objects
             .insert((id, Bytes::copy_from_slice(key.as_bytes())), object);
+    }
+
+    /// From now on lookups wait until the gate lets them through.
+    pub(crate) fn shut(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.0.lock().gate = Some(Arc::clone(&gate));
+        gate
+    }
+
+    async fn pass(&self) {
+        let gate = self.0.lock().gate.clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
     }
 
     /// Calls that change something, so far.
@@ -122,6 +139,7 @@ impl FilerApi for FakeFiler {
     }
 
     async fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Found>, FilerError> {
+        self.pass().await;
         let found = self
             .0
             .lock()
@@ -200,6 +218,7 @@ impl FilerApi for FakeFiler {
         no()
     }
     async fn upload(&self, _: BucketId, _: &[u8], id: AttemptId) -> Result<Upload, FilerError> {
+        self.pass().await;
         Err(FilerError::NoUpload(id.to_string()))
     }
     async fn put_part(

@@ -9,7 +9,7 @@ use halofs_runtime::admission::Admission;
 use halofs_runtime::http::{Caller, Handler, RequestBody, RequestContext};
 use halofs_runtime::metrics::Registry;
 use halofs_runtime::rng::SeededRng;
-use halofs_runtime::{RealClock, RealDisk};
+use halofs_runtime::{Clock, RealClock, RealDisk};
 use http_body_util::BodyExt;
 
 use super::fake::{FakeFiler, Nothing};
@@ -68,6 +68,11 @@ const USERS: &str = r#"{"identities":[
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::on(Arc::new(RealClock))
+    }
+
+    /// On that clock.
+    pub(crate) fn on(clock: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config_file = dir.path().join("s3.json");
         write(&config_file, USERS);
@@ -88,7 +93,7 @@ impl World {
             filer: Arc::new(filer.clone()),
             master: Arc::new(Nothing),
             volume: Arc::new(Nothing),
-            clock: Arc::new(RealClock),
+            clock,
             rng,
             admission: admission.clone(),
             registry: Registry::new(),
