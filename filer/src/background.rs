@@ -6,7 +6,8 @@
 //! | [`gc`] | deletes ripe needles of the queue |
 //! | [`sweep`] | ends leases that were not renewed, queues what their fids wrote and no row names |
 //! | [`expiry`] | ends old uploads, removes old answers |
-//! | [`orphan`] | compares needles with rows |
+//! | [`orphan`] | compares needles with rows, once a week |
+//! | [`restored`] | at the start: keeps the sweeps and the scan from their work when the rows are older than the needles |
 //!
 //! Only the queue's collector deletes needles, and only what a transaction queued.
 
@@ -24,6 +25,7 @@ mod expiry;
 mod gc;
 mod named;
 mod orphan;
+mod restored;
 mod sweep;
 
 /// Calls `round` at intervals until the filer stops. A failed round is logged and tried again at the next one.
@@ -66,6 +68,9 @@ pub(crate) fn start(filer: &Arc<Filer>) -> Vec<JoinHandle<()>> {
         every(filer, "answers", config.done_every, |f| async move {
             f.run_done_once().await.map(|_| ())
         }),
+        every(filer, "clock", config.clock_every, |f| async move {
+            f.run_clock_once().await
+        }),
         tokio::spawn(gc::count(Arc::clone(filer), queued_before)),
     ];
     if config.upload_life.is_some() {
@@ -73,8 +78,8 @@ pub(crate) fn start(filer: &Arc<Filer>) -> Vec<JoinHandle<()>> {
         tasks.push(every(filer, "uploads", config.upload_every, round));
     }
     if let Some(interval) = config.orphan_every {
-        let round = |f: Arc<Filer>| async move { f.run_orphans_once().await.map(|_| ()) };
-        tasks.push(every(filer, "orphans", interval, round));
+        let round = move |f: Arc<Filer>| async move { f.run_orphans_when_due(interval).await };
+        tasks.push(every(filer, "orphans", config.orphan_look, round));
     }
     tasks
 }

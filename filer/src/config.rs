@@ -23,7 +23,7 @@ pub struct FilerConfig {
     pub lease_life: Duration,
     /// How often dead leases are looked for.
     pub lease_every: Duration,
-    /// How long a recorded answer is kept.
+    /// How long after its first sending a commit may be repeated.
     pub done_life: Duration,
     /// How often old answers are removed.
     pub done_every: Duration,
@@ -33,6 +33,24 @@ pub struct FilerConfig {
     pub upload_every: Duration,
     /// How often all needles are compared with the rows; `None` never.
     pub orphan_every: Option<Duration>,
+    /// How often it is looked whether that is due.
+    pub orphan_look: Duration,
+    /// The rest after each thousand needles.
+    pub orphan_rest: Duration,
+    /// How often the filer's time is recorded.
+    pub clock_every: Duration,
+    /// The operator says that needles which no row names are garbage, though the rows were restored from a backup.
+    pub rows_confirmed: bool,
+}
+
+/// No commit takes longer from the look at its age to its place in the store's order.
+const COMMIT_MAX: Duration = Duration::from_mins(1);
+
+impl FilerConfig {
+    /// How long a recorded answer is kept: a repeat that comes when it is gone is too late in any case.
+    pub(crate) fn done_kept(&self) -> Duration {
+        self.done_life.saturating_add(COMMIT_MAX)
+    }
 }
 
 impl Default for FilerConfig {
@@ -48,7 +66,11 @@ impl Default for FilerConfig {
             done_every: Duration::from_secs(15),
             upload_life: Some(Duration::from_secs(limits::UPLOAD_EXPIRY_SECS_DEFAULT)),
             upload_every: Duration::from_hours(1),
-            orphan_every: None,
+            orphan_every: Some(Duration::from_secs(limits::ORPHAN_SCAN_SECS)),
+            orphan_look: Duration::from_hours(1),
+            orphan_rest: Duration::from_secs(1),
+            clock_every: Duration::from_mins(5),
+            rows_confirmed: false,
         }
     }
 }

@@ -3,6 +3,10 @@
 //! | key | row |
 //! |---|---|
 //! | `meta/next-bucket` | the next bucket id |
+//! | `meta/clock` | the filer's time |
+//! | `meta/leased` | the end of the needle keys that were ever under a lease |
+//! | `meta/restored` | the rows were set back: what they do not name is not collected |
+//! | `meta/orphans` | when the last orphan scan ended |
 //! | `bucket/<name>` | a bucket |
 //! | `live/<bucket id 8><key, escaped><00 00>` | the current version of a key, never a delete marker |
 //! | `ver/<bucket id 8><key, escaped><00 00><inverted order 8><attempt 8>` | older versions; none are written yet |
@@ -25,6 +29,14 @@ use halofs_types::{AttemptId, BucketId, Cookie, FileId, LeaseId, NeedleKey, Time
 
 /// The row that holds the next bucket id.
 pub const NEXT_BUCKET: &[u8] = b"meta/next-bucket";
+/// The row of the filer's time.
+pub const CLOCK: &[u8] = b"meta/clock";
+/// The row of the highest leased key.
+pub const LEASED: &[u8] = b"meta/leased";
+/// The row that says that the rows were set back.
+pub const RESTORED: &[u8] = b"meta/restored";
+/// The row of the last orphan scan.
+pub const ORPHANS: &[u8] = b"meta/orphans";
 /// Before every bucket.
 pub const BUCKETS: &[u8] = b"bucket/";
 /// Before every live lease.

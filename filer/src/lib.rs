@@ -18,6 +18,7 @@ pub mod config;
 pub mod key;
 pub mod metrics;
 pub mod service;
+mod time;
 
 mod background;
 mod model;

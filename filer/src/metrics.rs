@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     pub(crate) uploads_expired: AtomicU64,
     pub(crate) orphans: AtomicU64,
     pub(crate) orphan_alarm: AtomicBool,
+    pub(crate) restored: AtomicBool,
 }
 
 /// A copy of the counters.
@@ -40,6 +41,8 @@ pub struct FilerMetrics {
     pub orphans: u64,
     /// The orphan scan found more than 1 % of a volume and stopped.
     pub orphan_alarm: bool,
+    /// The rows are older than the needles: what they do not name is kept.
+    pub restored: bool,
 }
 
 impl Counters {
@@ -67,6 +70,7 @@ impl Counters {
             uploads_expired: get(&self.uploads_expired),
             orphans: get(&self.orphans),
             orphan_alarm: self.orphan_alarm.load(Ordering::Relaxed),
+            restored: self.restored.load(Ordering::Relaxed),
         }
     }
 }

@@ -286,7 +286,7 @@ pub(crate) fn head_from(value: &Bytes) -> Result<Object, FilerError> {
     })
 }
 
-pub(crate) fn upload_to(u: &Upload) -> Bytes {
+pub(crate) fn upload_to(u: &Upload, opened: Timestamp) -> Bytes {
     let row = pb::Upload {
         initiator: Some(owner_to(&u.initiator)),
         initiated_ns: u.initiated.0,
@@ -298,6 +298,7 @@ pub(crate) fn upload_to(u: &Upload) -> Bytes {
         tags: Vec::new(),
         lock: None,
         sse: None,
+        opened_ns: opened.0,
     };
     row.encode_to_vec().into()
 }

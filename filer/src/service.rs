@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Deps, FilerConfig, nanos};
 use crate::metrics::{Counters, FilerMetrics};
+use crate::time::FilerTime;
 use crate::{background, key, model};
 
 mod api;
@@ -41,6 +42,7 @@ pub(crate) const DONES_KNOWN: usize = 1 << 20;
 pub struct Filer {
     pub(crate) config: FilerConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: FilerTime,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) store: Arc<dyn KvStore>,
     pub(crate) volumes: Arc<dyn VolumeApi>,
@@ -66,9 +68,11 @@ impl Filer {
     /// Starts the filer on its store. Leases of earlier incarnations are dead from here on; the collectors run until
     /// [`Filer::stop`].
     pub async fn open(config: FilerConfig, deps: Deps) -> Result<Arc<Self>, FilerError> {
+        let time = FilerTime::open(deps.store.as_ref(), deps.clock.as_ref())?;
         let filer = Arc::new(Self {
             config,
             clock: deps.clock,
+            time,
             rng: deps.rng,
             store: deps.store,
             volumes: deps.volumes,
@@ -84,6 +88,9 @@ impl Filer {
             tasks: Mutex::default(),
         });
         filer.end_leases_of_earlier_incarnations().await?;
+        filer.check_restored().await?;
+        // What the stop counted for is recorded at once: a crash in the next minutes does not take it back.
+        filer.run_clock_once().await?;
         *filer.tasks.lock() = background::start(&filer);
         Ok(filer)
     }
@@ -96,6 +103,9 @@ impl Filer {
             if let Err(e) = task.await {
                 tracing::error!(error = %e, "a collector of the filer failed");
             }
+        }
+        if let Err(e) = self.run_clock_once().await {
+            tracing::warn!(error = %e, "the filer's time was not recorded at the stop");
         }
     }
 
@@ -138,12 +148,7 @@ impl Filer {
 
     /// The time at which what is queued now may be deleted.
     pub(crate) fn ripe(&self) -> Timestamp {
-        Timestamp(
-            self.clock
-                .now()
-                .0
-                .saturating_add(nanos(self.config.gc_ripe)),
-        )
+        Timestamp(self.now().0.saturating_add(nanos(self.config.gc_ripe)))
     }
 
     /// What the commit of this attempt answered.
@@ -168,7 +173,7 @@ impl Filer {
         of: Option<(BucketId, &[u8])>,
     ) {
         let done = pb::Done {
-            at_ns: self.clock.now().0,
+            at_ns: self.now().0,
             modified_ns: answer.modified.0,
             etag: answer.etag.clone(),
             bucket: of.map_or(0, |(b, _)| b.0),
@@ -184,11 +189,7 @@ impl Filer {
 
     /// Remembers when a recorded answer ends.
     fn done_ends(&self, attempt: AttemptId) {
-        let end = self
-            .clock
-            .now()
-            .0
-            .saturating_add(nanos(self.config.done_life));
+        let end = self.now().0.saturating_add(nanos(self.config.done_kept()));
         let mut dones = self.dones.lock();
         if dones.ends.len() < DONES_KNOWN {
             dones.ends.push_back((end, attempt));

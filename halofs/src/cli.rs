@@ -124,10 +124,15 @@ pub(crate) struct ServerArgs {
     /// Days after which an upload that nobody completes is dropped.
     #[arg(long = "s3.uploadExpiryDays", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) upload_expiry_days: u32,
-    /// Look for needles that no name points at, slowly, and drop them.
+    /// Look for needles that no name points at, once a week and slowly, and drop them.
     #[arg(long = "filer.orphanScan", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", default_value = "false", value_parser = go_bool)]
+          default_missing_value = "true", default_value = "true", value_parser = go_bool)]
     pub(crate) orphan_scan: bool,
+    /// After the filer's folder was restored from a backup: needles that it does not name are garbage. Without it they are
+    /// kept.
+    #[arg(long = "filer.confirmRestore", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", value_parser = go_bool)]
+    pub(crate) confirm_restore: bool,
     /// Form of the log: text or json.
     #[arg(long = "log.format", default_value = "text", value_parser = ["text", "json"])]
     pub(crate) log_format: String,

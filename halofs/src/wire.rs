@@ -7,10 +7,10 @@
 //! | [`observe`] | metrics of volumes and filer, space pressure |
 //! | [`filer_port`] | the filer's port: health and metrics until its API is built |
 //!
-//! Start: settings that name files → lock → sockets → keys → main (its own leader at once) → volumes → epochs from
-//! main → filer → gateway → listeners. The sockets are bound before anything is made or opened, so that a taken port
-//! is said at once, and accept only at the end. Stop: listeners drain, then gateway, filer and its store, main and its store, volumes, each before what
-//! it uses.
+//! Start: settings that name files → lock → sockets → keys → main (its own leader at once), the volumes' mount and the
+//! filer's store, side by side → epochs from main → filer → gateway → listeners. The sockets are bound before anything is
+//! made or opened, so that a taken port is said at once, and accept only at the end. Stop: listeners drain, then gateway,
+//! filer and its store, main and its store, volumes, each before what it uses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use halofs_runtime::{Clock, Disk, OsRng, RealClock, RealDisk, Rng};
 use halofs_store::rocks::RocksDeps;
 use halofs_store::{KvStore, RocksConfig, RocksStore};
 use halofs_types::Placement;
-use halofs_types::limits::ADMISSION_WAIT_SECS;
+use halofs_types::limits::{ADMISSION_WAIT_SECS, ORPHAN_SCAN_SECS};
 use halofs_volume::server::{NativeConfig, NativeVolume};
 use halofs_volume::{VolumeConfig, VolumeServer};
 use tokio::net::TcpListener;
@@ -110,15 +110,13 @@ impl Server {
         let home = genesis::open(&*world.disk, &*world.rng, &args.dir, key_file, lock)?;
         let new_credentials = new_credentials(&world, &home, &identities)?;
         folder::check(&*world.disk, &args.dir)?;
-        let (master, main_store) = open_main(&world, &home, &bound.at, args).await?;
-        folder::check_against(&*world.disk, &args.dir, master.view().volumes.len())?;
-        let volume = open_volumes(&world, &home, &bound.at, args)?;
+        let (master, volume, stores) = open_services(&world, &home, &bound.at, args).await?;
         let node = folder::remember(&*world.disk, &args.dir)?;
         master
             .attach(&node, Arc::clone(&volume) as Arc<dyn VolumeApi>)
             .await?;
         folder::name_missing(&master.view());
-        let (filer, filer_store) = open_filer(&world, &home, &volume, args).await?;
+        let filer = open_filer(&world, &stores.filer, &volume, args).await?;
         // One budget for the bytes that all ports hold.
         let wait = Duration::from_secs(ADMISSION_WAIT_SECS);
         let admission = Admission::new(args.bytes_in_flight(), wait);
@@ -149,10 +147,7 @@ impl Server {
             filer,
             gateway,
             admission,
-            stores: Stores {
-                main: main_store,
-                filer: filer_store,
-            },
+            stores,
             stop,
             ports,
         };
@@ -259,7 +254,45 @@ impl Server {
     }
 }
 
-fn store(
+/// Main, the volumes and the stores. Each recovers from its own files only, so that after a crash they do it side by
+/// side. Where one of them is missing they go one after the other instead: main first, which knows whether there are
+/// volumes, and the filer's rows last, when the volumes can say whether any are missed.
+async fn open_services(
+    world: &World,
+    home: &Home,
+    at: &listen::Addresses,
+    args: &ServerArgs,
+) -> anyhow::Result<(Arc<Master>, Arc<VolumeServer>, Stores)> {
+    let mut whole = true;
+    for file in ["main/CURRENT", "filer/CURRENT", "volumes.uuid"] {
+        whole &= world.disk.exists(&args.dir.join(file))?;
+    }
+    if whole {
+        let ((master, main), volume, filer) = tokio::try_join!(
+            open_main(world, home, at, args),
+            open_volumes(world, home, at, args),
+            open_filer_store(world, home, args),
+        )?;
+        return Ok((master, volume, Stores { main, filer }));
+    }
+    let (master, main) = open_main(world, home, at, args).await?;
+    folder::check_against(&*world.disk, &args.dir, master.view().volumes.len())?;
+    let volume = open_volumes(world, home, at, args).await?;
+    let path = args.dir.join("filer");
+    // A new store beside old volumes would answer that every object is gone.
+    if !world.disk.exists(&path.join("CURRENT"))? {
+        let report = volume.node_report().await;
+        anyhow::ensure!(
+            report.volumes.iter().all(|v| v.owner != VolumeOwner::Filer),
+            "{} is missing or empty although volumes of the filer exist; restore it from a backup. Nothing was changed",
+            path.display()
+        );
+    }
+    let filer = open_filer_store(world, home, args).await?;
+    Ok((master, volume, Stores { main, filer }))
+}
+
+async fn store(
     world: &World,
     home: &Home,
     path: &Path,
@@ -272,8 +305,8 @@ fn store(
         disk: Arc::clone(&world.disk),
         rng: Arc::clone(&world.rng),
     };
-    let store = RocksStore::open(config, deps)?;
-    Ok(store)
+    let opened = tokio::task::spawn_blocking(move || RocksStore::open(config, deps)).await?;
+    Ok(opened?)
 }
 
 async fn open_main(
@@ -286,7 +319,8 @@ async fn open_main(
     let store = store(world, home, &args.dir.join("main"), |c| {
         c.write_buffer_bytes = 2 << 20;
         c.block_cache_bytes = 1 << 20;
-    })?;
+    })
+    .await?;
     let kek = home.keys.kek_id().to_owned();
     let config = MasterConfig {
         // The id is itself derived from the root key, so it is also what checks the key.
@@ -312,7 +346,7 @@ async fn open_main(
     Ok((master, store))
 }
 
-fn open_volumes(
+async fn open_volumes(
     world: &World,
     home: &Home,
     at: &listen::Addresses,
@@ -335,46 +369,48 @@ fn open_volumes(
         keys: Arc::clone(&home.keys),
         cluster: home.cluster,
     };
-    VolumeServer::open(config, deps).context("the volumes are not mounted")
+    let opened = tokio::task::spawn_blocking(move || VolumeServer::open(config, deps)).await?;
+    opened.context("the volumes are not mounted")
+}
+
+async fn open_filer_store(
+    world: &World,
+    home: &Home,
+    args: &ServerArgs,
+) -> anyhow::Result<Arc<dyn KvStore>> {
+    store(world, home, &args.dir.join("filer"), |c| {
+        c.fsync = args.fsync;
+    })
+    .await
 }
 
 async fn open_filer(
     world: &World,
-    home: &Home,
+    store: &Arc<dyn KvStore>,
     volume: &Arc<VolumeServer>,
     args: &ServerArgs,
-) -> anyhow::Result<(Arc<Filer>, Arc<dyn KvStore>)> {
-    let path = args.dir.join("filer");
-    // A new store beside old volumes would answer that every object is gone.
-    if !world.disk.exists(&path.join("CURRENT"))? {
-        let report = volume.node_report().await;
-        anyhow::ensure!(
-            report.volumes.iter().all(|v| v.owner != VolumeOwner::Filer),
-            "{} is missing or empty although volumes of the filer exist; restore it from a backup. Nothing was changed",
-            path.display()
-        );
-    }
-    let store = store(world, home, &path, |c| {
-        c.fsync = args.fsync;
-    })?;
+) -> anyhow::Result<Arc<Filer>> {
     let day = 24 * 3600;
     let config = FilerConfig {
         upload_life: Some(Duration::from_secs(
             u64::from(args.upload_expiry_days) * day,
         )),
-        orphan_every: args.orphan_scan.then(|| Duration::from_secs(day)),
+        orphan_every: args
+            .orphan_scan
+            .then(|| Duration::from_secs(ORPHAN_SCAN_SECS)),
+        // Without syncs a power cut sets rows back by a second; that is no restore.
+        rows_confirmed: args.confirm_restore || !args.fsync,
         ..FilerConfig::default()
     };
     let deps = halofs_filer::Deps {
         clock: Arc::clone(&world.clock),
         rng: Arc::clone(&world.rng),
-        store: Arc::clone(&store),
+        store: Arc::clone(store),
         volumes: Arc::clone(volume) as Arc<dyn VolumeApi>,
     };
-    let filer = Filer::open(config, deps)
+    Filer::open(config, deps)
         .await
-        .context("the filer does not start")?;
-    Ok((filer, store))
+        .context("the filer does not start")
 }
 
 fn gateway_config(args: &ServerArgs) -> GatewayConfig {

@@ -19,7 +19,7 @@ impl Filer {
         let Some(life) = self.config.upload_life else {
             return Ok(0);
         };
-        let too_old = self.clock.now().0.saturating_sub(nanos(life));
+        let too_old = self.now().0.saturating_sub(nanos(life));
         let mut from = Bytes::from_static(key::UPLOADS);
         let mut expired = 0;
         loop {
@@ -30,7 +30,12 @@ impl Filer {
                 let unreadable =
                     || FilerError::Damaged("the row of an upload is not readable".to_owned());
                 let (.., id) = key::parse_upload(row).ok_or_else(unreadable)?;
-                if upload.initiated_ns > too_old {
+                // Rows of earlier versions know only the wall clock, which the filer's time began as.
+                let opened = match upload.opened_ns {
+                    0 => upload.initiated_ns,
+                    ns => ns,
+                };
+                if opened > too_old {
                     continue;
                 }
                 match self.drop_upload(row, id).await {
@@ -56,7 +61,7 @@ impl Filer {
             }
             scanned?;
         }
-        let now = self.clock.now().0;
+        let now = self.now().0;
         let mut removed = 0;
         loop {
             let ended: Vec<(u64, AttemptId)> = {
@@ -83,8 +88,8 @@ impl Filer {
 
     /// Finds the ends of answers that are not known in memory: after a start, or after too many commits.
     async fn scan_dones(&self) -> Result<(), FilerError> {
-        let now = self.clock.now().0;
-        let life = nanos(self.config.done_life);
+        let now = self.now().0;
+        let life = nanos(self.config.done_kept());
         let mut from = Bytes::from_static(key::DONES);
         let known: std::collections::HashSet<AttemptId> =
             self.dones.lock().ends.iter().map(|(_, id)| *id).collect();

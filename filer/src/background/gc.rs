@@ -61,7 +61,7 @@ impl Filer {
         } else {
             Duration::ZERO
         };
-        let end = key::garbage_ripe(Timestamp(self.clock.now().0.saturating_add(nanos(early))));
+        let end = key::garbage_ripe(Timestamp(self.now().0.saturating_add(nanos(early))));
         let mut from = Bytes::from_static(key::GARBAGE);
         while !self.cancel.is_cancelled() {
             let rows = self.scan(&from, &end, GC_BATCH)?;
@@ -92,7 +92,7 @@ impl Filer {
     async fn collect(&self, entries: Vec<(Bytes, FileId, pb::Garbage)>) -> Result<u64, FilerError> {
         let fids = entries.iter().map(|(_, fid, _)| *fid).collect();
         let results = self.volumes.delete_needles(fids, VolumeOwner::Filer).await;
-        let now = self.clock.now().0;
+        let now = self.now().0;
         let mut plan = Plan::default();
         plan.frees();
         let (mut gone, mut bytes, mut tombstones, mut refused) = (0, 0, 0, 0);

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use halofs_client::error::FilerError;
@@ -11,8 +12,10 @@ use halofs_client::master::VolumeOwner;
 use halofs_client::volume::NeedleOwner;
 use halofs_proto::filer as pb;
 use halofs_types::{FileId, NeedleKey, VolumeId};
+use prost::Message;
 
 use super::sweep::volume_error;
+use crate::config::nanos;
 use crate::metrics::Counters;
 use crate::service::lease::fids_of;
 use crate::service::{Filer, Plan};
@@ -34,14 +37,53 @@ impl Filer {
     pub async fn run_orphans_once(&self) -> Result<u64, FilerError> {
         let mut queued = 0;
         for volume in self.volumes.node_report().await.volumes {
-            if self.counters.orphan_alarm.load(Ordering::Relaxed) || self.cancel.is_cancelled() {
-                break;
+            if self.orphans_stay() || self.cancel.is_cancelled() {
+                return Ok(queued);
             }
             if volume.owner == VolumeOwner::Filer {
-                queued += self.scan_volume(volume.id).await?;
+                match self.scan_volume(volume.id).await {
+                    Ok(found) => queued += found,
+                    // Its turn comes again; the others go on.
+                    Err(e) => {
+                        tracing::warn!(error = %e, volume = %volume.id, "a volume could not be scanned");
+                    }
+                }
             }
         }
+        let mut plan = Plan::default();
+        plan.frees();
+        let ended = pb::OrphanScan {
+            ended_ns: self.now().0,
+        };
+        plan.put(key::ORPHANS.into(), ended.encode_to_vec());
+        self.commit(plan).await?;
         Ok(queued)
+    }
+
+    /// Scans if the last scan was so long ago; a store that was never scanned counts as scanned at its first start.
+    pub(super) async fn run_orphans_when_due(&self, every: Duration) -> Result<(), FilerError> {
+        let now = self.now().0;
+        let Some(row) = self.get(key::ORPHANS)? else {
+            let mut plan = Plan::default();
+            plan.frees();
+            plan.put(
+                key::ORPHANS.into(),
+                pb::OrphanScan { ended_ns: now }.encode_to_vec(),
+            );
+            return self.commit(plan).await.map(|_| ());
+        };
+        let last: pb::OrphanScan = model::decode(&row.value, "the last orphan scan")?;
+        if now.saturating_sub(last.ended_ns) < nanos(every) || self.orphans_stay() {
+            return Ok(());
+        }
+        let found = self.run_orphans_once().await?;
+        tracing::info!(found, "needles were compared with rows");
+        Ok(())
+    }
+
+    fn orphans_stay(&self) -> bool {
+        self.counters.orphan_alarm.load(Ordering::Relaxed)
+            || self.counters.restored.load(Ordering::Relaxed)
     }
 
     /// Lets the orphan scan run again after an alarm.
@@ -79,7 +121,10 @@ impl Filer {
             if !full {
                 break;
             }
-            tokio::task::yield_now().await;
+            // Slowly: every needle is a read of its disk.
+            if !self.pause(self.config.orphan_rest).await {
+                return Ok(0);
+            }
         }
         self.drop_queued(&mut suspects)?;
         let found = u64::try_from(suspects.len()).unwrap_or(u64::MAX);

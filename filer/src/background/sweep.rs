@@ -1,6 +1,8 @@
 //! The lease collector (`replication.md` 19). A lease that died is first turned into a `sweep/` row: from then on no
 //! commit can name its fids, so that what no row names by then never will be. Only then its needles are listed.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use halofs_client::error::{FilerError, VolumeError};
 use halofs_proto::filer as pb;
@@ -19,6 +21,9 @@ const SWEEPS: usize = 1000;
 
 impl Filer {
     /// Ends leases that were not renewed and sweeps dead ones; returns how many were swept.
+    ///
+    /// A lease that died while this process lives is swept only after garbage would be ripe: a write under it may have
+    /// been waiting in a volume's queue, and what is listed too early is never looked at again.
     pub async fn run_leases_once(&self) -> Result<u64, FilerError> {
         let now = self.clock.monotonic_ns();
         let life = nanos(self.config.lease_life);
@@ -34,6 +39,10 @@ impl Filer {
             tracing::warn!(lease = %id, "a lease was not renewed and ends");
             self.expire_lease(id).await?;
         }
+        if self.counters.restored.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let waited = self.now().0.saturating_sub(nanos(self.config.gc_ripe));
         let mut swept = 0;
         let mut from = Bytes::from_static(key::SWEEPS);
         loop {
@@ -41,6 +50,9 @@ impl Filer {
             for (row, found) in &rows {
                 from = Bytes::from([&row[..], &[0]].concat());
                 let lease: pb::Lease = model::decode(&found.value, "a lease")?;
+                if lease.died_ns > waited {
+                    continue;
+                }
                 // A volume that does not answer keeps its sweep until it does; the others go on.
                 if let Err(e) = self.sweep(row, &lease).await {
                     tracing::debug!(error = %e, volume = lease.volume, "a dead lease could not be swept yet");

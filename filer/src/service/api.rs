@@ -8,15 +8,23 @@ use halofs_client::filer::{
     ListPage, ListUploads, NewBucket, NewUpload, Precondition, UploadPage,
 };
 use halofs_types::object::{Bucket, Object, Part, Upload};
-use halofs_types::{AttemptId, BucketId, FileId, LeaseId, Uuid};
+use halofs_types::{AttemptId, BucketId, FileId, LeaseId, Timestamp, Uuid};
 
-use super::Filer;
+use super::{Filer, store_error};
 use crate::key;
 
 #[async_trait]
 impl FilerApi for Filer {
     fn store_uuid(&self) -> Uuid {
         self.store.store_uuid()
+    }
+
+    fn time(&self) -> Timestamp {
+        self.now()
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), FilerError> {
+        self.store.room(bytes).map_err(store_error)
     }
 
     async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, FilerError> {

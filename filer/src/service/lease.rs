@@ -1,5 +1,6 @@
 //! Leases: the intent to write needles, recorded before the first one is written (`replication.md` 19).
 
+use bytes::Bytes;
 use halofs_client::error::FilerError;
 use halofs_proto::filer as pb;
 use halofs_store::Check;
@@ -35,20 +36,42 @@ impl Filer {
             key: first.key.0,
             cookie: first.cookie.0,
             count,
-            opened_ns: self.clock.now().0,
+            opened_ns: self.now().0,
+            died_ns: 0,
         };
-        let mut plan = Plan::default();
-        plan.pin(&key::lease(id), None);
-        plan.put(key::lease(id), lease.encode_to_vec());
         // In memory first: the collector must not meet a row that it does not know.
         self.leases.lock().insert(id, self.clock.monotonic_ns());
-        match self.commit(plan).await {
-            Ok(Some(_)) => Ok(id),
-            other => {
-                self.leases.lock().remove(&id);
-                other.and(Err(FilerError::Conflict))
+        let recorded = self.record_lease(id, &lease).await;
+        if recorded.is_err() {
+            self.leases.lock().remove(&id);
+        }
+        recorded.map(|()| id)
+    }
+
+    /// The lease's row, and in the same batch the end of all leased keys (`background::restored`).
+    async fn record_lease(&self, id: LeaseId, lease: &pb::Lease) -> Result<(), FilerError> {
+        let (row, leased) = (key::lease(id), Bytes::from_static(key::LEASED));
+        let end = lease.key.saturating_add(lease.count);
+        for _ in 0..ROUNDS {
+            let known = self.get(&leased)?;
+            let mut plan = Plan::default();
+            plan.pin(&row, None);
+            plan.put(row.clone(), lease.encode_to_vec());
+            let before = match &known {
+                Some(found) => {
+                    model::decode::<pb::Leased>(&found.value, "the highest leased key")?.end
+                }
+                None => 0,
+            };
+            if end > before {
+                plan.pin(&leased, known.as_ref());
+                plan.put(leased.clone(), pb::Leased { end }.encode_to_vec());
+            }
+            if self.commit(plan).await?.is_some() {
+                return Ok(());
             }
         }
+        Err(FilerError::Conflict)
     }
 
     /// Renews every lease that lives, whatever became of the others.
@@ -130,7 +153,9 @@ impl Filer {
             plan.frees();
             plan.check(Check::Exists(row.clone()));
             plan.delete(row);
-            plan.put(key::sweep(id), found.value);
+            let mut lease: pb::Lease = model::decode(&found.value, "a lease")?;
+            lease.died_ns = self.now().0;
+            plan.put(key::sweep(id), lease.encode_to_vec());
             // A failed check means that it was closed in this moment: nothing to sweep.
             self.commit(plan).await?;
         }

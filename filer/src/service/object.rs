@@ -8,6 +8,7 @@ use halofs_types::object::{Bucket, Object};
 use halofs_types::{AttemptId, BucketId, Timestamp};
 
 use super::{Filer, Plan, ROUNDS, check_key, store_error};
+use crate::config::nanos;
 use crate::metrics::Counters;
 use crate::model::Stored;
 use crate::{key, model};
@@ -125,6 +126,13 @@ impl Filer {
                     modified: old.stored.object.modified,
                     etag: old.stored.object.etag.clone(),
                 });
+            }
+            // From here on an answer that was recorded may be gone, and with it what this attempt did: perhaps nothing,
+            // perhaps an object that another one replaced since. Only the first is no harm to repeat.
+            if c.sent.0.saturating_add(nanos(self.config.done_life)) <= self.now().0 {
+                return Err(FilerError::Unavailable(
+                    "the commit came too late to know whether it was done before".to_owned(),
+                ));
             }
             if !holds(&c.precondition, old.as_ref()) {
                 return self.done(attempt)?.ok_or(FilerError::PreconditionFailed);

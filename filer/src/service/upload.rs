@@ -41,7 +41,7 @@ impl Filer {
             let mut plan = Plan::default();
             plan.check(bucket_check);
             plan.pin(&row, None);
-            plan.put(row, model::upload_to(&new));
+            plan.put(row, model::upload_to(&new, self.now()));
             if self.commit(plan).await?.is_some() {
                 return Ok(new);
             }
@@ -83,6 +83,10 @@ impl Filer {
             let bucket_check = self.bucket_check(bucket)?;
             let upload = self.get(&upload_row)?.ok_or_else(|| no_upload(id))?;
             if round > 0 {
+                // A repeat of a part that another one replaced since must not come back over it.
+                if self.done(part.attempt)?.is_some() {
+                    return Ok(());
+                }
                 self.leases_live(&leases)?;
             }
             let old = self.get(&row)?;
@@ -101,6 +105,11 @@ impl Filer {
                 plan.garbage(self.ripe(), &old.chunks);
             }
             part.modified = self.clock.now();
+            let answer = Committed {
+                modified: part.modified,
+                etag: String::new(),
+            };
+            self.record_done(&mut plan, part.attempt, &answer, None);
             plan.put(row.clone(), model::part_to(&part));
             plan.put(upload_row.clone(), upload.value);
             if self.commit(plan).await?.is_some() {

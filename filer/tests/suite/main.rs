@@ -7,5 +7,6 @@ mod crash;
 mod fake;
 mod listing;
 mod objects;
+mod time;
 mod uploads;
 mod world;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use halofs_client::error::FilerError;
-use halofs_client::filer::{FilerApi, ListBuckets, NewBucket, Precondition};
+use halofs_client::filer::{CommitObject, FilerApi, ListBuckets, NewBucket, Precondition};
 use halofs_types::object::{ChunkRef, Owner, PartInfo};
 
 use crate::world::{MINUTE, World, commit, object};
@@ -188,6 +188,34 @@ async fn a_repeated_commit_answers_what_the_first_did() {
         w.clock.advance(MINUTE * 16);
         w.filer.run_gc_once().await.unwrap();
         assert!(w.volumes.has(kept.fid));
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_that_comes_too_late_is_refused() {
+    for w in World::both().await {
+        let b = w.bucket("b").await;
+        let chunk = w.needle(w.fid(), &b, b"k", 0);
+        let c = CommitObject {
+            sent: w.filer.time(),
+            ..commit(&b, b"k", object("e1", vec![chunk]), Precondition::None)
+        };
+        w.filer.commit_object(c.clone()).await.unwrap();
+        w.put(&b, b"k", "e2").await;
+        // While it is remembered it is answered, when it may be forgotten it is refused; there is no moment in between.
+        for minute in 0..30 {
+            w.filer.run_done_once().await.unwrap();
+            let again = w.filer.commit_object(c.clone()).await;
+            match again {
+                Ok(done) => assert!(done.etag == "e1" && minute < 10),
+                Err(e) => assert!(
+                    matches!(e, FilerError::Unavailable(_)) && minute >= 10,
+                    "{e}"
+                ),
+            }
+            assert_eq!(w.etag(&b, b"k").await.unwrap(), "e2");
+            w.clock.advance(MINUTE);
+        }
     }
 }
 

@@ -52,6 +52,10 @@ fn completion(b: &Bucket, upload: &Upload, parts: &[Part]) -> CompleteUpload {
     }
 }
 
+pub(crate) async fn begin(w: &World, b: &Bucket, key: &[u8]) -> Upload {
+    w.filer.create_upload(b, new_upload(key)).await.unwrap()
+}
+
 async fn store(w: &World, b: &Bucket, u: &Upload, p: &Part) -> Result<(), FilerError> {
     w.filer
         .put_part(b, &u.key, u.id, p.clone(), Vec::new())
@@ -338,5 +342,22 @@ async fn uploads_are_listed_in_order_and_pages() {
             w.filer.list_uploads(b.id, after_b).await.unwrap().uploads,
             made[5..]
         );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_part_does_not_come_back_over_a_newer_one() {
+    for w in World::both().await {
+        let b = w.bucket("b").await;
+        let u = begin(&w, &b, b"k").await;
+        let (old, new) = (part(&w, &b, b"k", 1), part(&w, &b, b"k", 1));
+        store(&w, &b, &u, &old).await.unwrap();
+        store(&w, &b, &u, &new).await.unwrap();
+        store(&w, &b, &u, &old).await.unwrap();
+        let (parts, _) = w.filer.list_parts(b.id, b"k", u.id, 0, 10).await.unwrap();
+        assert_eq!(parts[0].attempt, new.attempt);
+        w.clock.advance(MINUTE * 16);
+        w.filer.run_gc_once().await.unwrap();
+        assert!(w.volumes.has(new.chunks[0].fid) && !w.volumes.has(old.chunks[0].fid));
     }
 }

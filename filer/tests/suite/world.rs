@@ -20,6 +20,8 @@ use halofs_types::{AttemptId, Cookie, FileId, LeaseId, NeedleKey, Timestamp, Uui
 
 use crate::fake::FakeVolumes;
 
+/// A commit that is never late.
+pub(crate) const NOW: Timestamp = Timestamp(u64::MAX);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
@@ -40,6 +42,9 @@ fn config() -> FilerConfig {
         lease_every: never,
         done_every: never,
         upload_every: never,
+        orphan_every: None,
+        orphan_rest: Duration::ZERO,
+        clock_every: never,
         ..FilerConfig::default()
     }
 }
@@ -87,6 +92,25 @@ impl World {
     /// Another incarnation of the filer on the same store.
     pub(crate) async fn restart(&mut self) {
         self.filer.stop().await;
+        self.filer = open(&self.config, &self.clock, &self.store, &self.volumes).await;
+    }
+
+    /// The filer stops, time passes, another incarnation starts.
+    pub(crate) async fn stop_for(&mut self, d: Duration) {
+        self.filer.stop().await;
+        self.clock.advance(d);
+        self.filer = open(&self.config, &self.clock, &self.store, &self.volumes).await;
+    }
+
+    /// Another incarnation, and the one before had no time for anything.
+    pub(crate) async fn kill(&mut self) {
+        self.filer = open(&self.config, &self.clock, &self.store, &self.volumes).await;
+    }
+
+    /// Another incarnation on another store, over the same volumes.
+    pub(crate) async fn replace_store(&mut self, store: Arc<dyn KvStore>) {
+        self.filer.stop().await;
+        self.store = store;
         self.filer = open(&self.config, &self.clock, &self.store, &self.volumes).await;
     }
 
@@ -221,5 +245,6 @@ pub(crate) fn commit(
         object,
         precondition,
         leases: Vec::new(),
+        sent: NOW,
     }
 }

@@ -122,11 +122,13 @@ where
     commit(gw, bucket, key, written, object, precondition).await
 }
 
-/// Waits until the bytes that an upload of this length holds in memory are free.
+/// Waits until the bytes that an upload of this length holds in memory are free. Refuses what the filer's disk has no
+/// room for: its needles would be written and get no name.
 pub(crate) async fn admit(
     gw: &Gateway,
     length: u64,
 ) -> Result<halofs_runtime::admission::Permit, GatewayError> {
+    gw.filer.room(length)?;
     let held = usize::try_from(length)
         .unwrap_or(usize::MAX)
         .min(limits::CHUNK_BYTES);
@@ -173,6 +175,7 @@ pub(crate) async fn commit(
         object,
         precondition,
         leases,
+        sent: gw.filer.time(),
     };
     match gw.filer.commit_object(commit).await {
         Ok(Committed { modified, etag }) => {

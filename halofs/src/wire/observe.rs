@@ -221,6 +221,11 @@ fn collectors(filer: &Filer, out: &mut Exposition) {
             "1: the orphan scan stopped.",
             u64::from(m.orphan_alarm),
         ),
+        (
+            "filer_restored",
+            "1: the rows were restored from a backup; what they do not name is kept until -filer.confirmRestore.",
+            u64::from(m.restored),
+        ),
     ] {
         out.sample(name, Kind::Gauge, help, &[], Value::Unsigned(n));
     }

@@ -56,6 +56,11 @@ impl ManualClock {
         })
     }
 
+    /// Sets the wall clock, as an operator or a wrong time server does. The monotonic one stays.
+    pub fn set_wall(&self, now: Timestamp) {
+        self.state.lock().0 = now.0;
+    }
+
     /// Moves both clocks forward and wakes whoever sleeps.
     pub fn advance(&self, d: Duration) {
         let ns = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);

@@ -102,6 +102,9 @@ pub struct RocksStore {
     rng: Arc<dyn Rng>,
     uuid: Uuid,
     path: String,
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    reserve: u64,
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -117,6 +120,7 @@ impl RocksStore {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let path = config.path.display().to_string();
+        let (folder, reserve) = (config.path.clone(), config.reserve_bytes);
         let committer = Committer {
             db: Arc::clone(&db),
             disk: Arc::clone(&deps.disk),
@@ -150,6 +154,9 @@ impl RocksStore {
             rng: deps.rng,
             uuid: opened.uuid,
             path,
+            folder,
+            disk: deps.disk,
+            reserve,
             shared,
             queue: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
@@ -318,6 +325,14 @@ impl KvStore for RocksStore {
         if let Err(e) = done.await {
             tracing::error!(store = self.path, error = %e, "stopping the store failed");
         }
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), StoreError> {
+        committer::room(
+            self.disk.as_ref(),
+            &self.folder,
+            self.reserve.saturating_add(bytes),
+        )
     }
 
     async fn commit(&self, batch: Batch) -> Result<u64, StoreError> {

@@ -317,6 +317,10 @@ async fn a_full_disk_refuses_writes_but_not_deletes_and_recovers() {
     };
     let store = RocksStore::open(RocksConfig::new(dir.path(), CLUSTER), deps).unwrap();
     store.commit(Batch::default().put("a", "b")).await.unwrap();
+    // What a put would take is asked for before its body is read.
+    free.store(70 << 20, Ordering::Relaxed);
+    assert_eq!(store.room(4 << 20), Ok(()));
+    assert!(matches!(store.room(8 << 20), Err(StoreError::Full(_))));
     free.store(40 << 20, Ordering::Relaxed);
     assert!(matches!(
         store.commit(Batch::default().put("c", "d")).await,

@@ -58,6 +58,8 @@ pub const BATCH_RECORDS_MAX: usize = 1024;
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Tombstones that the garbage collector hands to a volume at once, at least when there are as many.
 pub const GC_BATCH: usize = 1024;
+/// Between two scans for needles that no row names.
+pub const ORPHAN_SCAN_SECS: u64 = 7 * 24 * 3600;
 /// How long a GC entry ripens, in seconds (`replication.md` 20).
 pub const GC_RIPE_SECS: u64 = 15 * 60;
 /// The same under space pressure.

@@ -74,6 +74,9 @@ pub struct CommitObject {
     pub precondition: Precondition,
     /// Leases that cover the chunks: each must be live.
     pub leases: Vec<LeaseId>,
+    /// [`FilerApi::time`] when this commit was sent for the first time; its repeats carry the same. Later than ten
+    /// minutes after it the answer is not remembered any more, and a repeat is refused.
+    pub sent: Timestamp,
 }
 
 /// What a commit made.
@@ -180,6 +183,17 @@ pub struct CompleteUpload {
 pub trait FilerApi: Send + Sync + 'static {
     /// Identity of the store: goes into needle owners.
     fn store_uuid(&self) -> halofs_types::Uuid;
+
+    /// The filer's own time, for [`CommitObject::sent`]. It does not jump.
+    fn time(&self) -> Timestamp {
+        Timestamp(u64::MAX)
+    }
+    /// Whether a commit would find room on the filer's disk once `bytes` more are on it: asked before a body is read, so
+    /// that a full disk is not filled further with needles that get no name.
+    fn room(&self, bytes: u64) -> Result<(), FilerError> {
+        let _unlimited = bytes;
+        Ok(())
+    }
 
     /// Makes a bucket.
     async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, FilerError>;

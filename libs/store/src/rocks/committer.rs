@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,14 +183,25 @@ impl Committer {
         } else {
             self.reserve
         };
-        if free >= kept {
-            return Ok(());
-        }
-        Err(StoreError::Full(format!(
-            "{} has {free} bytes free and {kept} are kept; free space",
-            self.path.display()
-        )))
+        enough(&self.path, free, kept)
     }
+}
+
+/// Whether a disk has so many bytes.
+pub(super) fn room(disk: &dyn Disk, path: &Path, kept: u64) -> Result<(), StoreError> {
+    // A disk that does not say is asked again by the write itself.
+    let free = disk.space(path).map_or(u64::MAX, |s| s.free);
+    enough(path, free, kept)
+}
+
+fn enough(path: &Path, free: u64, kept: u64) -> Result<(), StoreError> {
+    if free >= kept {
+        return Ok(());
+    }
+    Err(StoreError::Full(format!(
+        "{} has {free} bytes free and {kept} are kept; free space",
+        path.display()
+    )))
 }
 
 /// The batches of a group that were accepted, as the next batch must see them.
