@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use halofs_client::error::VolumeError;
@@ -12,7 +12,7 @@ use halofs_client::volume::{
 };
 use halofs_runtime::disk::DiskLock;
 use halofs_types::{FileId, NeedleKey, VolumeId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::config::{Deps, VolumeConfig};
 use crate::counters::Counters;
@@ -27,6 +27,9 @@ mod dir;
 mod space;
 
 use self::space::SpaceGuard;
+
+/// Volumes that are mounted at a time.
+const MOUNTS: usize = 4;
 
 /// A volume server's core.
 pub struct VolumeServer {
@@ -72,13 +75,8 @@ impl VolumeServer {
             deps,
         };
         server.space.refresh();
-        for id in ids {
-            match VolumeLog::mount(
-                &server.deps,
-                server.config.dir.clone(),
-                id,
-                server.config.fsync,
-            ) {
+        for (id, mounted) in mount_all(&server.deps, &server.config, &ids) {
+            match mounted {
                 Ok(log) => server.start(log)?,
                 Err(e @ VolumeError::Refused { .. }) => {
                     server.stop_now();
@@ -197,6 +195,35 @@ impl VolumeServer {
         }
         result
     }
+}
+
+/// Mounts volumes, several at a time: most of a mount is waiting for the disk. Answers in order.
+fn mount_all(
+    deps: &Deps,
+    config: &VolumeConfig,
+    ids: &[VolumeId],
+) -> Vec<(VolumeId, Result<VolumeLog, VolumeError>)> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(ids.len()));
+    let work = || {
+        while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mounted = VolumeLog::mount(deps, config.dir.clone(), *id, config.fsync);
+            done.lock().push((*id, mounted));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..ids.len().min(MOUNTS) {
+            let helper = std::thread::Builder::new().name("volume-mount".to_owned());
+            // Without it this thread does all of them.
+            if let Err(e) = helper.spawn_scoped(scope, work) {
+                tracing::warn!(error = %e, "volumes are mounted one after the other");
+            }
+        }
+        work();
+    });
+    let mut done = done.into_inner();
+    done.sort_by_key(|(id, _)| *id);
+    done
 }
 
 impl std::fmt::Debug for VolumeServer {

@@ -19,7 +19,7 @@ use halofs_client::pieces::Pieces;
 use halofs_client::volume::{
     CreateVolume, Deleted, NeedleName, NeedleOwner, PutNeedle, Stored, VolumeApi,
 };
-use halofs_runtime::{Disk, OsRng, RealClock, RealDisk};
+use halofs_runtime::{Clock, Disk, OsRng, RealClock, RealDisk};
 use halofs_seal::{FileKeyProvider, RootKey};
 use halofs_types::{AttemptId, BucketId, Cookie, FileId, NeedleKey, Placement, Uuid, VolumeId};
 use halofs_volume::{Deps, VolumeConfig, VolumeServer};
@@ -39,7 +39,18 @@ async fn open(dir: &Path, limit: u64, owner: VolumeOwner) -> Arc<VolumeServer> {
 }
 
 async fn open_with(dir: &Path, limit: u64, owner: VolumeOwner, deps: Deps) -> Arc<VolumeServer> {
+    open_as(dir, limit, owner, deps, true).await
+}
+
+async fn open_as(
+    dir: &Path,
+    limit: u64,
+    owner: VolumeOwner,
+    deps: Deps,
+    fsync: bool,
+) -> Arc<VolumeServer> {
     let config = VolumeConfig {
+        fsync,
         soft_free: Some(0),
         hard_free: Some(0),
         volume_size_limit: limit,
@@ -227,4 +238,29 @@ async fn a_needle_with_a_damaged_header_is_counted_once() {
     assert!(matches!(gone[0], Ok(Deleted::Yes { .. })), "{gone:?}");
     assert_eq!(server.counters().damaged_needles.count(), 0);
     server.stop().await;
+}
+
+/// Without syncs most of what is published waits for its mark: checkpoints are written all the same, and a mount after a
+/// kill reads little.
+#[tokio::test]
+async fn without_syncs_checkpoints_are_written_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = open_as(dir.path(), 1 << 30, VolumeOwner::Filer, deps(), false).await;
+    let mut key = 0;
+    let clock = RealClock;
+    let began = clock.monotonic_ns();
+    while server.counters().checkpoints.get() == 0 {
+        key += 1;
+        put(&server, key, 1 << 20, true).await.unwrap();
+        let waited = clock.monotonic_ns() - began;
+        assert!(
+            key < 40 || waited < 20_000_000_000,
+            "no checkpoint in {key} MiB"
+        );
+        if key >= 40 {
+            clock.sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    drop(server);
+    assert!(dir.path().join("1.ckpt").exists());
 }

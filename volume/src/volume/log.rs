@@ -168,6 +168,7 @@ impl VolumeLog {
                 start,
                 tail: Vec::new(),
                 end: start.offset,
+                read_from: start.offset,
             },
             fsync,
         ))
@@ -219,7 +220,7 @@ impl VolumeLog {
             state,
             tail: found.tail,
             flight: std::collections::VecDeque::new(),
-            checkpointed: found.start.offset,
+            checkpointed: found.read_from,
             #[cfg(any(test, feature = "seeded-bugs"))]
             bug: None,
         }
@@ -412,7 +413,9 @@ impl VolumeLog {
         if self.end == self.marked.offset || !self.tail.is_empty() {
             return Ok(());
         }
-        self.sync()?;
+        if !self.marks_early() {
+            self.sync()?;
+        }
         // The epoch that these records were written under; a stop has ended the leadership already.
         let epoch = self.state.epoch;
         let value = self.chain.value();

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 
 use halofs_client::error::VolumeError;
 use halofs_runtime::disk::{self, Open};
@@ -30,6 +31,8 @@ pub struct Found {
     pub tail: Vec<recover::Found>,
     /// The end of the tail.
     pub end: u64,
+    /// Where the reading began: what a checkpoint covers.
+    pub read_from: u64,
 }
 
 /// A mounted volume.
@@ -63,85 +66,24 @@ pub fn mount(
     id: VolumeId,
     options: Options,
 ) -> Result<Mounted, VolumeError> {
-    let at = |op, e: io::Error| io_error(op, &paths.vol, &e);
-    let file = deps
-        .disk
-        .open(&paths.vol, Open::ReadWrite)
-        .map_err(|e| at("open", e))?;
-    let head = head::load(deps, &*file, &paths.vol)?;
-    if head.sb.volume_id != id.0 {
-        return Err(refused(
-            &paths.vol,
-            format!("holds volume {}, not {id}", head.sb.volume_id),
-        ));
-    }
+    let (file, head) = open(deps, paths, id)?;
     let state = load_state(&*deps.disk, paths, &head)?;
-    // A process that was killed leaves written batches that no sync covered, and a whole one would be served below.
-    // A failure says the same as a fence does: nothing is known of what is cached, and the file is read whole.
-    let unsynced = file.sync_all();
-    if let Err(e) = &unsynced {
-        tracing::error!(volume = %id, error = %e, "the volume's file could not be synced; it is read whole from its disk");
-    }
-    // Past the page cache: after a failed sync it holds bytes that the disk does not.
-    let direct = deps
-        .disk
-        .open(&paths.vol, Open::ReadDirect)
-        .map_err(|e| at("open for direct reads", e))?;
-    let mut window = Window::new(&*direct).map_err(|e| at("read", e))?;
-    let whole = unsynced.is_err() || state.as_ref().is_none_or(|s| s.fenced);
-    let known = if whole {
-        None
-    } else {
-        checkpoint::load(&*deps.disk, &paths.ckpt, &head, &mut window)
-    };
-    let (start, mut published) =
-        known.unwrap_or_else(|| (Start::of_log(&head), Published::default()));
+    let whole = !sync_what_was_left(&*file, id) || state.as_ref().is_none_or(|s| s.fenced);
     let mut state = state.unwrap_or_else(|| State {
         volume: head.sb.volume,
         copy: deps.rng.id16(),
         generation: head.sb.generation,
         ..State::default()
     });
-    let seg_log2 = head.sb.seg_log2;
-    let mut apply = |f: &recover::Found| published.apply(f.applied(), seg_log2);
-    let scan = recover::scan(&head, &mut window, start, &state.torn, &mut apply)
-        .map_err(|e| at("read the log", e))?;
-    report(id, &scan);
-    if let Some((from, to)) = scan.cut {
-        quarantine(&*deps.disk, paths, id, &mut window, (from, to))?;
-    }
-    drop(window);
-    // What a failed sync left in the page cache alone is cut too: the page that the next batch is written to would
-    // carry it to the disk, behind that batch.
-    if scan.cut.is_some() || whole {
-        file.set_len(scan.tail_end).map_err(|e| at("cut", e))?;
-        if options.sync_cut {
-            file.sync_all().map_err(|e| at("sync the cut", e))?;
-        }
-    }
+    let (scan, mut published, read_from) = read_log(deps, paths, (id, &head), &state, whole)?;
+    cut_end(&*file, paths, &scan, whole, options)?;
     state.epoch = state.epoch.max(scan.epoch);
-    if !scan.torn.is_empty() {
-        // Before any later mark makes these ranges look like rot.
-        state.torn.extend_from_slice(&scan.torn);
-        if state.torn.len() > TORN_MAX {
-            return Err(refused(
-                &paths.vol,
-                format!("has over {TORN_MAX} torn batches; its disk loses writes"),
-            ));
-        }
-        let wrote = disk::replace(&*deps.disk, &paths.state, &state.encode(), true);
-        wrote.map_err(|e| io_error("write the state", &paths.state, &e))?;
-    }
+    remember_torn(&*deps.disk, paths, &mut state, &scan)?;
     published.unknown.extend_from_slice(&scan.unknown);
     published.end = scan.end;
     published.epoch = scan.epoch;
-    let newest = scan
-        .tail
-        .iter()
-        .map(|f| f.append_ns)
-        .max()
-        .unwrap_or(0)
-        .max(published.modified_ns);
+    let tail_ns = scan.tail.iter().map(|f| f.append_ns).max();
+    let newest = tail_ns.unwrap_or(0).max(published.modified_ns);
     let view = View {
         id,
         collection: state.collection.clone(),
@@ -165,8 +107,109 @@ pub fn mount(
             start,
             tail: scan.tail,
             end: scan.tail_end,
+            read_from,
         },
     })
+}
+
+/// The file, and its head with the keys.
+fn open(
+    deps: &Deps,
+    paths: &Paths,
+    id: VolumeId,
+) -> Result<(Arc<dyn DiskFile>, Head), VolumeError> {
+    let file = deps.disk.open(&paths.vol, Open::ReadWrite);
+    let file = file.map_err(|e| io_error("open", &paths.vol, &e))?;
+    let head = head::load(deps, &*file, &paths.vol)?;
+    if head.sb.volume_id != id.0 {
+        return Err(refused(
+            &paths.vol,
+            format!("holds volume {}, not {id}", head.sb.volume_id),
+        ));
+    }
+    Ok((file, head))
+}
+
+/// A process that was killed leaves written batches that no sync covered, and a whole one would be served. A failure
+/// says the same as a fence does: nothing is known of what is cached, and the file has to be read whole.
+fn sync_what_was_left(file: &dyn DiskFile, id: VolumeId) -> bool {
+    let synced = file.sync_all();
+    if let Err(e) = &synced {
+        tracing::error!(volume = %id, error = %e, "the volume's file could not be synced; it is read whole from its disk");
+    }
+    synced.is_ok()
+}
+
+/// Reads the log from the checkpoint on, or `whole`, past the page cache: after a failed sync that holds bytes that the
+/// disk does not. What does not stand behind the log's end goes to quarantine.
+fn read_log(
+    deps: &Deps,
+    paths: &Paths,
+    (id, head): (VolumeId, &Head),
+    state: &State,
+    whole: bool,
+) -> Result<(Scan, Published, u64), VolumeError> {
+    let at = |op, e: io::Error| io_error(op, &paths.vol, &e);
+    let direct = deps.disk.open(&paths.vol, Open::ReadDirect);
+    let direct = direct.map_err(|e| at("open for direct reads", e))?;
+    let mut window = Window::new(&*direct).map_err(|e| at("read", e))?;
+    let known = if whole {
+        None
+    } else {
+        checkpoint::load(&*deps.disk, &paths.ckpt, head, &mut window)
+    };
+    let (start, mut published) =
+        known.unwrap_or_else(|| (Start::of_log(head), Published::default()));
+    let seg_log2 = head.sb.seg_log2;
+    let mut apply = |f: &recover::Found| published.apply(f.applied(), seg_log2);
+    let scan = recover::scan(head, &mut window, start, &state.torn, &mut apply)
+        .map_err(|e| at("read the log", e))?;
+    report(id, &scan);
+    if let Some((from, to)) = scan.cut {
+        quarantine(&*deps.disk, paths, id, &mut window, (from, to))?;
+    }
+    Ok((scan, published, start.offset))
+}
+
+/// Cuts what went to quarantine. What a failed sync left in the page cache alone is cut too: the page that the next
+/// batch is written to would carry it to the disk, behind that batch.
+fn cut_end(
+    file: &dyn DiskFile,
+    paths: &Paths,
+    scan: &Scan,
+    whole: bool,
+    options: Options,
+) -> Result<(), VolumeError> {
+    if scan.cut.is_none() && !whole {
+        return Ok(());
+    }
+    let at = |op, e: io::Error| io_error(op, &paths.vol, &e);
+    file.set_len(scan.tail_end).map_err(|e| at("cut", e))?;
+    if options.sync_cut {
+        file.sync_all().map_err(|e| at("sync the cut", e))?;
+    }
+    Ok(())
+}
+
+/// Before any later mark makes these ranges look like rot.
+fn remember_torn(
+    disk: &dyn Disk,
+    paths: &Paths,
+    state: &mut State,
+    scan: &Scan,
+) -> Result<(), VolumeError> {
+    if scan.torn.is_empty() {
+        return Ok(());
+    }
+    state.torn.extend_from_slice(&scan.torn);
+    if state.torn.len() > TORN_MAX {
+        return Err(refused(
+            &paths.vol,
+            format!("has over {TORN_MAX} torn batches; its disk loses writes"),
+        ));
+    }
+    let wrote = disk::replace(disk, &paths.state, &state.encode(), true);
+    wrote.map_err(|e| io_error("write the state", &paths.state, &e))
 }
 
 /// The state file; `None` when there is none or it is damaged: then nothing is known, and the log is read whole.

@@ -29,6 +29,10 @@ const FLUSH_BYTES: u64 = 64 << 20;
 const IDLE: Duration = Duration::from_hours(1);
 /// A checkpoint after this many bytes of log, or eight times its own size if that is more.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// A volume that is quiet for so long has a checkpoint written when this much is behind the last one: a mount reads the
+/// rest of every volume, also of those that are full.
+const QUIET: Duration = Duration::from_secs(10);
+const QUIET_BYTES: u64 = 1 << 20;
 /// Batches larger than this make space by themselves; zeros written ahead would double their writes.
 const AHEAD_BATCH_MAX: u64 = 256 << 10;
 
@@ -254,22 +258,30 @@ struct Writer {
 impl Writer {
     fn run(&mut self) {
         loop {
-            let patience = self.flush_at.map_or(IDLE, |at| {
+            let quiet = if self.log.since_checkpoint() < QUIET_BYTES {
+                IDLE
+            } else {
+                QUIET
+            };
+            let patience = self.flush_at.map_or(quiet, |at| {
                 Duration::from_nanos(at.saturating_sub(self.deps.clock.monotonic_ns()))
                     .max(Duration::from_millis(1))
             });
             let mut batch = Batch::default();
             let order = self.queue.next(&mut batch, patience);
+            let quiet = batch.records.is_empty() && self.flush_at.is_none();
             if !batch.records.is_empty() {
                 self.commit(batch);
                 self.after_batch();
             }
             self.flush_if_due();
+            self.checkpoint_if_due(quiet && order.is_none());
             match order {
                 None => {}
                 Some(Order::Lead(epoch, done)) => {
                     let led = self.log.lead(epoch);
                     self.make_space();
+                    self.checkpoint_if_due(false);
                     // Whoever asked may be gone; the epoch stands.
                     done.send(led).ok();
                 }
@@ -336,10 +348,18 @@ impl Writer {
             self.flush_at = Some(self.deps.clock.monotonic_ns().saturating_add(every));
         }
         self.make_space();
+    }
+
+    /// Behind a flush: without syncs what is published waits for its mark most of the time. Behind an epoch's begin: what
+    /// a mount had to read is not read again. `quiet`: no more is coming, as in a volume that has its size.
+    fn checkpoint_if_due(&mut self, quiet: bool) {
+        let since = self.log.since_checkpoint();
+        let least = if quiet { QUIET_BYTES } else { CHECKPOINT_BYTES };
+        if since < least || self.log.unmarked() > 0 || self.log.view().leads().is_none() {
+            return;
+        }
         let index_bytes = self.log.view().published.read().index.len() as u64 * 16;
-        if self.log.since_checkpoint() >= CHECKPOINT_BYTES.max(8 * index_bytes)
-            && self.deps.housekeeper.has_room()
-        {
+        if (quiet || since >= 8 * index_bytes) && self.deps.housekeeper.has_room() {
             self.checkpoint();
         }
     }

@@ -33,6 +33,7 @@ pub(crate) struct History {
     epoch: u64,
     next_version: u64,
     bug: Option<SeededBug>,
+    fsync: bool,
 }
 
 /// What a reader sees of a key: `Err` when it is not served although nothing was corrupted.
@@ -66,14 +67,15 @@ pub(crate) fn see(view: &View, sim: &SimDisk, key: u64) -> Result<Seen, String> 
 
 impl History {
     /// Creates a volume on an empty disk.
-    pub(crate) fn create(seed: u64, bug: Option<SeededBug>) -> Self {
+    pub(crate) fn create(seed: u64, bug: Option<SeededBug>, fsync: bool) -> Self {
         let watched = WatchedDisk::new(SimDisk::new());
-        let mut h = Self::on(watched, seed, bug, Model::default());
+        let mut h = Self::on(watched, seed, bug, Model::default(), fsync);
         halofs_runtime::Disk::create_dir_all(&h.sim, &dir()).expect("an empty disk");
-        let mut log = VolumeLog::create(&h.deps, dir(), &creation(seed), true)
+        let mut log = VolumeLog::create(&h.deps, dir(), &creation(seed), fsync)
             .expect("creation on a whole disk");
         log.seed(bug);
         h.model.lock().created = Some(h.sim.ops());
+        h.begin_line(BTreeMap::new());
         h.epoch = 1;
         h.log = Some(log);
         h.watch();
@@ -83,20 +85,28 @@ impl History {
     /// Goes on with a volume that was recovered and leads `epoch`.
     pub(crate) fn resume(
         sim: SimDisk,
-        log: VolumeLog,
-        epoch: u64,
+        (log, epoch): (VolumeLog, u64),
         seed: u64,
         initial: BTreeMap<u64, Seen>,
+        fsync: bool,
     ) -> Self {
         // The log's own handles are the simulated disk's: nothing is watched there.
-        let mut h = Self::on(WatchedDisk::new(sim), seed, None, Model::starting(initial));
+        let model = Model::starting(initial.clone());
+        let mut h = Self::on(WatchedDisk::new(sim), seed, None, model, fsync);
+        h.begin_line(initial);
         h.epoch = epoch;
         h.next_version = seed << 20;
         h.log = Some(log);
         h
     }
 
-    fn on(watched: WatchedDisk, seed: u64, bug: Option<SeededBug>, model: Model) -> Self {
+    fn on(
+        watched: WatchedDisk,
+        seed: u64,
+        bug: Option<SeededBug>,
+        model: Model,
+        fsync: bool,
+    ) -> Self {
         let sim = watched.sim.clone();
         sim.set_luck(seed);
         let deps = deps(Arc::new(watched.clone()), seed);
@@ -110,13 +120,29 @@ impl History {
             epoch: 0,
             next_version: 1,
             bug,
+            fsync,
+        }
+    }
+
+    /// Without syncs: what was found is the base of what this incarnation writes.
+    fn begin_line(&self, base: BTreeMap<u64, Seen>) {
+        if !self.fsync {
+            let (mut model, ops) = (self.model.lock(), self.sim.ops());
+            model.lines.get_or_insert_default().begin(base, ops);
+        }
+    }
+
+    fn flushed(&self) {
+        if let Some(lines) = &mut self.model.lock().lines {
+            lines.flushed(self.sim.ops());
         }
     }
 
     /// Notes what readers see whenever the disk is about to be written or synced.
     fn watch(&self) {
-        if self.bug == Some(SeededBug::CheckpointPastSync) {
-            // That fault also publishes early; what is to be found is the checkpoint.
+        // Without syncs nothing is promised to readers. The fault also publishes early; what is to be found is the
+        // checkpoint.
+        if !self.fsync || self.bug == Some(SeededBug::CheckpointPastSync) {
             return;
         }
         let Some(log) = &self.log else { return };
@@ -168,7 +194,9 @@ impl History {
             7 => {
                 self.epoch += 1;
                 let epoch = self.epoch;
-                self.log()?.lead(epoch)
+                self.log()?.lead(epoch)?;
+                self.flushed();
+                Ok(())
             }
             8 => {
                 self.sim.fail(Fault::Sync, self.dice.below(3) as u64);
@@ -188,7 +216,13 @@ impl History {
     /// A batch from begin to acks.
     fn work(&mut self) -> Result<(), VolumeError> {
         let (pending, writes) = self.batch();
-        self.log()?.begin(&pending)?;
+        let begun = self.log()?.begin(&pending);
+        if let (Err(VolumeError::Full { .. }), Some(lines)) = (&begun, &mut self.model.lock().lines)
+        {
+            let first = writes.first().map_or(usize::MAX, |w| w.1);
+            lines.take_back(first, self.sim.ops());
+        }
+        begun?;
         let mut second = None;
         if self.bug == Some(SeededBug::TwoBatchesInFlight) {
             let (pending, writes) = self.batch();
@@ -201,7 +235,12 @@ impl History {
             _ => {}
         }
         self.finish(&writes)?;
-        second.map_or(Ok(()), |w| self.finish(&w))
+        second.map_or(Ok(()), |w| self.finish(&w))?;
+        if !self.fsync && self.dice.below(3) == 0 {
+            self.log()?.flush()?;
+            self.flushed();
+        }
+        Ok(())
     }
 
     fn finish(&mut self, writes: &[(u64, usize)]) -> Result<(), VolumeError> {
@@ -258,7 +297,12 @@ impl History {
                 (sealed, Seen::Version(version))
             };
             pending.push(Pending { record, seen });
-            writes.push((key, self.model.lock().send(key, effect, sent)));
+            let mut model = self.model.lock();
+            let number = match &mut model.lines {
+                Some(lines) => lines.send(key, effect, sent),
+                None => model.send(key, effect, sent),
+            };
+            writes.push((key, number));
         }
         (pending, writes)
     }
@@ -290,17 +334,20 @@ impl History {
     fn revive(&mut self) -> Result<(), VolumeError> {
         self.watched.watch(None);
         self.log = None;
-        let mut log = VolumeLog::mount_with(&self.deps, dir(), VOLUME, self.bug)?;
+        let mut log = VolumeLog::mount_with(&self.deps, dir(), VOLUME, (self.fsync, self.bug))?;
         self.epoch += 1;
         log.lead(self.epoch)?;
         self.log = Some(log);
         self.watch();
         let view = Arc::clone(self.log()?.view());
+        let mut found = BTreeMap::new();
         for key in 1..=KEYS {
             if let Ok(seen) = see(&view, &self.sim, key) {
                 self.model.lock().observe(key, seen, self.sim.ops());
+                found.insert(key, seen);
             }
         }
+        self.begin_line(found);
         Ok(())
     }
 }

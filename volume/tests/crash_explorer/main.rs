@@ -21,6 +21,7 @@ use explore::{Effort, Explorer};
 mod explore;
 mod history;
 mod model;
+mod prefix;
 mod regressions;
 mod walk;
 mod world;
@@ -50,29 +51,38 @@ fn no_crash_breaks_a_promise() {
     let began = RealClock.monotonic_ns();
     let mut explorer = Explorer::new(EFFORT, None);
     for &(seed, steps) in REGRESSIONS {
-        explorer.explore(seed, steps).unwrap();
+        explorer.explore(seed, steps, true).unwrap();
     }
     let floor = usize::try_from(number("HALOFS_EXPLORE_IMAGES", FLOOR as u64)).unwrap();
     let mut seed = number("HALOFS_EXPLORE_FROM", 1);
     let mut histories = REGRESSIONS.len();
     while explorer.distinct.len() < floor {
-        explorer.explore(seed, STEPS).unwrap();
+        // One of four histories runs without syncs.
+        explorer
+            .explore(seed, STEPS, !seed.is_multiple_of(4))
+            .unwrap();
         seed += 1;
         histories += 1;
     }
     let took = Duration::from_nanos(RealClock.monotonic_ns() - began);
     println!(
-        "explored {} distinct crash images, {} recoveries ({} crashed in turn, {} worked on), {histories} histories, {took:.1?}",
+        "explored {} distinct crash images ({} of them without syncs), {} recoveries ({} crashed in turn, {} worked on), {histories} histories, {took:.1?}",
         explorer.distinct.len(),
+        explorer.unsynced,
         explorer.recoveries,
         explorer.nested,
         explorer.resumed,
     );
+    assert!(explorer.unsynced > floor / 10, "{}", explorer.unsynced);
 }
 
 fn must_find(bug: SeededBug) {
+    must_find_when(bug, true);
+}
+
+fn must_find_when(bug: SeededBug, fsync: bool) {
     let mut explorer = Explorer::new(EFFORT, Some(bug));
-    let found = (1..=60).find_map(|seed| explorer.explore(seed, STEPS).err());
+    let found = (1..=60).find_map(|seed| explorer.explore(seed, STEPS, fsync).err());
     match found {
         Some(what) => println!(
             "{bug:?}: found after {} images: {what}",
@@ -113,4 +123,9 @@ fn finds_a_checkpoint_past_the_sync() {
 #[test]
 fn finds_two_batches_in_flight() {
     must_find(SeededBug::TwoBatchesInFlight);
+}
+
+#[test]
+fn finds_a_mark_before_the_sync_of_what_it_covers() {
+    must_find_when(SeededBug::MarkBeforeSync, false);
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::prefix::Lines;
+
 /// A needle's content by version: the body begins with the version and goes on with bytes that follow from it.
 pub(crate) fn body(version: u64, len: usize) -> Vec<u8> {
     let mut out = version.to_le_bytes().to_vec();
@@ -41,6 +43,8 @@ pub(crate) struct Model {
     initial: BTreeMap<u64, Seen>,
     /// Operations of the disk when the volume was there for good.
     pub(crate) created: Option<usize>,
+    /// Without syncs: what is asked instead.
+    pub(crate) lines: Option<Lines>,
 }
 
 impl Model {
@@ -50,6 +54,7 @@ impl Model {
             writes: BTreeMap::new(),
             initial,
             created: Some(0),
+            lines: None,
         }
     }
 
@@ -83,6 +88,9 @@ impl Model {
 
     /// How many promises bind a crash after `at` operations: the same image must then be judged anew.
     pub(crate) fn promises(&self, at: usize) -> u64 {
+        if let Some(lines) = &self.lines {
+            return lines.promises(at) * 2 + u64::from(self.created.is_some_and(|c| c <= at));
+        }
         let all = self.writes.values().flatten();
         let count: usize = all
             .map(|w| usize::from(w.settled.is_some_and(|s| s <= at)) + usize::from(w.sent < at))
@@ -90,8 +98,22 @@ impl Model {
         count as u64 * 2 + u64::from(self.created.is_some_and(|c| c <= at))
     }
 
+    /// Whether this may be what is found after a crash after `at` operations.
+    pub(crate) fn check(&self, seen: &BTreeMap<u64, Seen>, at: usize) -> Result<(), String> {
+        if let Some(lines) = &self.lines {
+            return lines.check(seen, at);
+        }
+        for (key, seen) in seen {
+            let allowed = self.allowed(*key, at);
+            if !allowed.contains(seen) {
+                return Err(format!("key {key} is {seen:?}, allowed {allowed:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// What may be seen of a key after a crash after `at` operations.
-    pub(crate) fn allowed(&self, key: u64, at: usize) -> Vec<Seen> {
+    fn allowed(&self, key: u64, at: usize) -> Vec<Seen> {
         let initial = self.initial.get(&key).copied().unwrap_or(Seen::Nothing);
         let list = self.writes.get(&key).map(Vec::as_slice).unwrap_or_default();
         let last = list

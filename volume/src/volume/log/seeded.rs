@@ -32,6 +32,8 @@ pub enum SeededBug {
     CheckpointPastSync,
     /// A batch is written while another is in flight.
     TwoBatchesInFlight,
+    /// Without syncs: a mark is written before the sync of the records that it covers.
+    MarkBeforeSync,
 }
 
 /// Where the seeded faults sit; without the feature all of this is constant.
@@ -42,7 +44,7 @@ impl VolumeLog {
         deps: &Deps,
         dir: PathBuf,
         id: VolumeId,
-        bug: Option<SeededBug>,
+        (fsync, bug): (bool, Option<SeededBug>),
     ) -> Result<Self, VolumeError> {
         let paths = Paths::of(dir, id);
         let options = mount::Options {
@@ -55,7 +57,7 @@ impl VolumeLog {
             mounted.view,
             mounted.state,
             mounted.found,
-            true,
+            fsync,
         );
         log.bug = bug;
         Ok(log)
@@ -72,6 +74,10 @@ impl VolumeLog {
 
     pub(super) fn skips_sync(&self) -> bool {
         self.bug == Some(SeededBug::NoSync)
+    }
+
+    pub(super) fn marks_early(&self) -> bool {
+        self.bug == Some(SeededBug::MarkBeforeSync)
     }
 
     pub(super) fn acked_early(&self) -> bool {
@@ -109,6 +115,10 @@ impl VolumeLog {
     }
 
     pub(super) fn skips_sync(&self) -> bool {
+        false
+    }
+
+    pub(super) fn marks_early(&self) -> bool {
         false
     }
 
