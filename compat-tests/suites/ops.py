@@ -173,6 +173,17 @@ def test_logs(t):
         lines = [x for x in s.log().splitlines() if rid in x]
         want(len(lines), 1)
         assert "404" in lines[0], lines
+    with t.case("the caller's access key, and nobody where nobody is known"):
+        access = s.credentials()[0]
+        asked = {c.get("logged-bucket", "logged-key-1").header("x-amz-request-id"): access,
+                 c.get("logged-bucket", "logged-key-1", [("range", "no range")]).header("x-amz-request-id"): access,
+                 c.call("GET", "/logged-bucket", secret="wrong").header("x-amz-request-id"): "-",
+                 http(s.addr["s3"], "GET", "/logged-bucket", tls=s.tls).header("x-amz-request-id"): "anonymous",
+                 http(s.addr["volume"], "GET", "/status").header("x-amz-request-id"): "-"}
+        for rid, who in asked.items():
+            wait_for("the request's line", lambda: rid in s.log(), timeout=5)
+            line = next(x for x in s.log().splitlines() if rid in x)
+            want(re.search(r"caller=(\S+)|\"caller\":\"(.*?)\"", line).group(1), who)
     with t.case("no secret"):
         assert s.credentials()[1] not in s.log()
         c2 = c.presign("GET", "/logged-bucket/logged-key-1")
@@ -221,18 +232,22 @@ def test_connections(t):
 
 
 def test_overload(t):
-    """More bytes in flight than allowed: a request waits 10 s before its body is read, then 503 SlowDown or 429; others go on."""
+    """More bytes in flight than allowed, whichever API holds them: a request of either waits 10 s before its body is read, then
+    503 SlowDown or 429; others go on."""
     s = t.server("-concurrentLimitMB=16")
     c = t.s3(s)
     c.call("PUT", "/buc")
     fid = json.loads(http(s.addr["main"], "GET", "/dir/assign").body)["fid"]
+    for holder in ("S3", "native"):
+        overload(t, s, c, fid, holder)
+
+
+def overload(t, s, c, fid, holder):
     held = []
-    for i in range(12):
-        w = Wire(s.addr["s3"], timeout=40)
-        w.send(c.build("PUT", "/buc/held%d" % i, (), (), b"", payload="UNSIGNED-PAYLOAD", length=False, unsigned=[("content-length", str(8 << 20))]) + b"x" * 1000)
-        held.append(w)
-        w = Wire(s.addr["volume"], timeout=40)
-        w.send(("PUT /%s_%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (fid, i + 1, 8 << 20)).encode() + b"x" * 1000)
+    for i in range(4):
+        w = Wire(s.addr["s3" if holder == "S3" else "volume"], timeout=40)
+        w.send(c.build("PUT", "/buc/held%d" % i, (), (), b"", payload="UNSIGNED-PAYLOAD", length=False, unsigned=[("content-length", str(8 << 20))]) + b"x" * 1000
+               if holder == "S3" else ("PUT /%s_%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (fid, i + 1, 8 << 20)).encode() + b"x" * 1000)
         held.append(w)
     time.sleep(0.5)
     out = {}
@@ -246,17 +261,17 @@ def test_overload(t):
     threads = [threading.Thread(target=late, args=x) for x in calls.items()]
     for x in threads:
         x.start()
-    with t.case("requests without a body are served meanwhile"):
+    with t.case("requests without a body are served meanwhile, held by " + holder):
         want(c.call("GET", "/buc", [("list-type", "2")]).status, 200)
     for x in threads:
         x.join()
-    with t.case("S3 says SlowDown after its wait"):
+    with t.case("S3 says SlowDown after its wait, held by " + holder):
         assert out["s3"][:2] == (503, "SlowDown") and 8 < out["s3"][2] < 14, out
-    with t.case("native says 429 after its wait"):
+    with t.case("native says 429 after its wait, held by " + holder):
         assert out["native"][0] == 429 and 8 < out["native"][2] < 14, out
     for w in held:
         w.close()
-    with t.case("free again"):
+    with t.case("free again after " + holder):
         wait_for("room", lambda: c.put("buc", "after", b"y" * 1_000_000).status == 200, timeout=20, every=0.2)
 
 

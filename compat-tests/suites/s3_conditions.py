@@ -20,6 +20,9 @@ def test_reads(t):
              ([("if-none-match", other + "," + etag)], 304),
              ([("if-modified-since", past)], 200), ([("if-modified-since", when)], 304),
              ([("if-unmodified-since", past)], 412), ([("if-unmodified-since", when)], 200), ([("if-unmodified-since", future)], 200),
+             # What is no date is no condition (RFC 9110 13.1.3, 13.1.4); the old forms of dates are.
+             ([("if-modified-since", "tomorrow")], 200), ([("if-unmodified-since", "2001-01-01")], 200),
+             ([("if-modified-since", "Monday, 01-Jan-01 00:00:00 GMT")], 200), ([("if-unmodified-since", "Mon Jan  1 00:00:00 2001")], 412),
              # The tag conditions win over the dates (RFC 9110 13.2.2).
              ([("if-match", etag), ("if-unmodified-since", past)], 200), ([("if-none-match", other), ("if-modified-since", when)], 200),
              ([("if-none-match", etag), ("if-modified-since", past)], 304)]

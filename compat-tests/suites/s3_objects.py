@@ -6,7 +6,7 @@ import re
 
 from botocore.exceptions import ClientError
 
-from harness.sigv4 import UNSIGNED, http
+from harness.sigv4 import UNSIGNED, Wire, http
 
 SIZES = [0, 1, 15, 65535, 65536, 65537, (8 << 20) - 1, 8 << 20, (8 << 20) + 1]
 
@@ -80,6 +80,21 @@ def test_ranges(t):
         with t.case("unsatisfiable " + text):
             r = raw.get("buc", "o", [("range", text)])
             want((r.status, r.code), (416, "InvalidRange"))
+    for text in ("bytes=0-1,5-6", "bytes=5-2", "bytes=x-y", "bytes=", "lines=0-1", "garbage"):
+        with t.case("ignored as AWS does: " + text):
+            for more in ({}, {"unsigned": [("range", text)]}):
+                r = raw.call("GET", "/buc/o", (), [] if more else [("range", text)], **more)
+                want((r.status, r.header("content-range")), (200, None))
+                assert r.body == data
+            r = http(s.addr["s3"], "GET", raw.presign("GET", "/buc/o"), [("range", text)], tls=s.tls)
+            want((r.status, len(r.body)), (200, n))
+            want(c.head_object(Bucket="buc", Key="o", Range=text)["ContentLength"], n)
+    with t.case("an ignored range that was changed after it was signed"):
+        sent = raw.build("GET", "/buc/o", headers=[("range", "bytes=0-1,5-6")]).replace(b"bytes=0-1,5-6", b"bytes=0-1,5-7")
+        w = Wire(s.addr["s3"], s.tls)
+        w.send(sent)
+        want(w.read().code, "SignatureDoesNotMatch")
+        w.close()
     with t.case("head with a range"):
         r = raw.head("buc", "o", [("range", "bytes=1-2")])
         want((r.status, r.header("content-length")), (206, "2"))
@@ -150,7 +165,8 @@ def test_copy(t):
 
 
 def test_delete(t):
-    c = t.boto(t.server())
+    s = t.server()
+    c = t.boto(s)
     c.create_bucket(Bucket="buc")
     with t.case("missing key"):
         want(c.delete_object(Bucket="buc", Key="none")["ResponseMetadata"]["HTTPStatusCode"], 204)
@@ -160,6 +176,16 @@ def test_delete(t):
     with t.case("1000 keys at once, most of them missing"):
         r = c.delete_objects(Bucket="buc", Delete={"Objects": [{"Key": "d%04d" % n} for n in range(1000)]})
         want((len(r["Deleted"]), r.get("Errors")), (1000, None))
+        want(c.list_objects_v2(Bucket="buc")["KeyCount"], 0)
+    with t.case("control characters, by reference and by CDATA"):
+        raw = t.s3(s)
+        names = {"a&#x1;b": "a\x01b", "&#31;": "\x1f", "c&#xd;": "c\r", "&#x1F600;": "\U0001f600", "<![CDATA[d&<]]>": "d&<"}
+        for key in names.values():
+            want(raw.put("buc", key, b"x").status, 200)
+        doc = ("<Delete>%s</Delete>" % "".join("<Object><Key>%s</Key></Object>" % n for n in names)).encode()
+        md5 = base64.b64encode(hashlib.md5(doc).digest()).decode()
+        r = raw.call("POST", "/buc", [("delete", "")], [("content-md5", md5)], doc)
+        want((r.status, r.body.count(b"<Deleted>")), (200, len(names)))
         want(c.list_objects_v2(Bucket="buc")["KeyCount"], 0)
     with t.case("quiet"):
         c.put_object(Bucket="buc", Key="q", Body=b"x")
@@ -196,6 +222,9 @@ def test_buckets(t):
     with t.case("head"):
         want(c.head_bucket(Bucket=names[0])["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"], "us-east-1")
         want(error(c.head_bucket, Bucket="none-here")[1], 404)
+        for other in ({"secret": "wrong"}, {"access": "AKNOBODY"}):
+            r = raw.call("HEAD", "/" + names[0], **other)
+            want((r.status, r.header("x-amz-bucket-region")), (403, "us-east-1"))
     with t.case("location"):
         want(c.get_bucket_location(Bucket=names[0])["LocationConstraint"], None)
     with t.case("not empty"):
