@@ -24,6 +24,7 @@ use crate::clock::{Clock, ManualClock, SharedManualClock};
 use crate::metrics::PortMetrics;
 use crate::rng::OsRng;
 
+mod access;
 mod h2;
 
 /// Answers by path.
@@ -42,6 +43,11 @@ impl Handler for Echo {
             let path = req.uri().path().to_owned();
             match path.as_str() {
                 "/id" => Response::new(full(ctx.request_id)),
+                "/who" => {
+                    ctx.caller.name("AKEXAMPLE");
+                    ctx.caller.name("somebody else");
+                    with(StatusCode::FORBIDDEN, "no")
+                }
                 "/early" => with(StatusCode::FORBIDDEN, "no"),
                 "/empty" => with(StatusCode::NO_CONTENT, "must not be sent"),
                 "/same" => with(StatusCode::NOT_MODIFIED, "must not be sent"),
