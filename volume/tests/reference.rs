@@ -63,9 +63,10 @@ fn again(bytes: &[u8]) -> (Head, Vec<u8>) {
         let at = usize::try_from(layout.segment_at(i)).unwrap();
         let len = layout.segment_len(i) as usize;
         let last = i + 1 == layout.segments();
-        let mut text = bytes[at..at + len].to_vec();
+        let mut text = vec![0; len];
         let tag = bytes[at + len..at + len + 16].try_into().unwrap();
-        keys.open_segment(i, last, &mut text, tag).unwrap();
+        keys.open_segment(i, last, &bytes[at..at + len], tag, &mut text)
+            .unwrap();
         plain.extend_from_slice(&text);
         let tag = keys.seal_segment(i, last, &mut text);
         out.extend_from_slice(&text);

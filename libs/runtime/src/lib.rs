@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`admission`] | byte permits for bodies |
+//! | [`buffers`] | large buffers that are used again |
 //! | [`http`] | the HTTP server of every port |
 //! | [`clock`] | wall and monotonic time |
 //! | [`metrics`] | counters in Prometheus form |
@@ -15,6 +16,7 @@
 //! | [`disk`] | files, folders, locks; `disk::replace` is the crash-safe small write |
 
 pub mod admission;
+pub mod buffers;
 pub mod clock;
 pub mod config;
 pub mod disk;

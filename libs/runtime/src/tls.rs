@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -61,7 +61,7 @@ impl Certificate {
 
     /// The configuration of a listener: TLS 1.2 and 1.3, no client certificates.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let versions = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let versions = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| content(&self.cert, &e))?;
         let resolver = Arc::new(Resolver(Arc::clone(self)));
@@ -103,5 +103,5 @@ fn read_pair(disk: &dyn Disk, cert: &Path, key: &Path) -> Result<CertifiedKey, T
     let der: PrivateKeyDer<'static> = rustls_pemfile::private_key(&mut read(key)?.as_slice())
         .map_err(|e| content(key, &e))?
         .ok_or_else(|| content(key, &"holds no PEM private key"))?;
-    CertifiedKey::from_der(chain, der, &ring::default_provider()).map_err(|e| content(key, &e))
+    CertifiedKey::from_der(chain, der, &aws_lc_rs::default_provider()).map_err(|e| content(key, &e))
 }

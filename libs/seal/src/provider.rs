@@ -175,9 +175,9 @@ impl KeyProvider for FileKeyProvider {
         let (nonce, rest) = wrapped.split_first_chunk::<NONCE>().ok_or_else(wrong)?;
         let (sealed, tag) = rest.split_first_chunk::<32>().ok_or_else(wrong)?;
         let tag: &[u8; TAG] = tag.try_into().map_err(|_| wrong())?;
-        let mut body = Zeroizing::new(*sealed);
+        let mut body = Zeroizing::new([0; 32]);
         let gcm = Gcm::new(self.root.bytes());
-        gcm.open(nonce, &scope.aad(), body.as_mut(), tag)
+        gcm.open(nonce, &scope.aad(), sealed, tag, body.as_mut())
             .map_err(|_| wrong())?;
         Ok(Dek::from_bytes(*body))
     }

@@ -88,8 +88,8 @@ impl ValueSealer {
             });
         }
         let (gcm, nonce) = self.derive(salt);
-        let mut plain = body.to_vec();
-        match gcm.open(&nonce, &self.aad(row_key), &mut plain, tag) {
+        let mut plain = vec![0; body.len()];
+        match gcm.open(&nonce, &self.aad(row_key), body, tag, &mut plain) {
             Ok(()) => Ok(plain),
             Err(_) => Err(SealError::Damaged("a sealed value")),
         }

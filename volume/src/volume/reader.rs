@@ -1,6 +1,7 @@
 //! Reading needles. A small one is one read; a range of a large one reads and opens the segments it touches and no
 //! others. No byte leaves before its tag verified, and a record that is not what was asked for is an error, never bytes.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use halofs_client::error::VolumeError;
 use halofs_client::master::VolumeOwner;
 use halofs_client::volume::{Encoding, NeedleInfo, NeedleName, NeedleReader};
+use halofs_runtime::buffers::Buffer;
 use halofs_runtime::disk::read_exact_at;
 use halofs_seal::NeedleKeys;
 use halofs_seal::needle::{TAG, same_commit};
@@ -25,8 +27,14 @@ use super::view::View;
 /// Reads that take longer than a few tens of microseconds leave the async workers.
 const INLINE_MAX: u64 = 128 << 10;
 
-/// Segments that opening a needle reads: all of one of 64 KiB with its metadata, in one read.
+/// Needles of up to so many segments are read whole when they are opened, in one read: one of 64 KiB with its metadata.
 const SEGMENTS_AT_OPEN: u32 = 2;
+/// Ciphertext that is read at a time: what is still in the core's cache when it is deciphered.
+const SCRATCH: usize = 4 * ((64 << 10) + TAG);
+
+thread_local! {
+    static CIPHERTEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A needle that was found and whose header and metadata verified.
 #[derive(Debug, Clone)]
@@ -115,31 +123,40 @@ pub fn open(
         plain_len,
         seg_log2: view.head.sb.seg_log2,
     };
-    let ahead = guess.segments().min(SEGMENTS_AT_OPEN);
-    let mut buf =
-        vec![
-            0;
-            size_of_read(guess.segment_at(ahead - 1)) + len_of(guess.segment_len(ahead - 1)) + TAG
-        ];
-    read_exact_at(&*view.file, &mut buf, offset)
-        .map_err(|_| damaged(fid, "the disk cannot read it"))?;
-    let head = check(view, fid, &buf, plain_len)?;
+    let ahead = segments_at_open(guess);
+    with_ciphertext(size_of_read(sealed_end(guess, ahead)), |bytes| {
+        read_exact_at(&*view.file, bytes, offset)
+            .map_err(|_| damaged(fid, "the disk cannot read it"))?;
+        open_record(view, fid, (offset, plain_len), commit, bytes)
+    })
+}
+
+/// Opens the needle whose record begins with `bytes`.
+fn open_record(
+    view: &Arc<View>,
+    fid: FileId,
+    (offset, plain_len): (u64, u32),
+    commit: Option<&[u8; 16]>,
+    bytes: &[u8],
+) -> Result<Needle, VolumeError> {
+    let head = check(view, fid, bytes, plain_len)?;
     let layout = head.header.layout();
     let sealer = view
         .head
         .sealer(head.header.dek_gen)
         .ok_or_else(|| damaged(fid, "data key"))?;
     let keys = sealer.derive(&head.derive, &head.salt);
-    if !keys.commit_is(&head.commit) || layout.seg_log2 != guess.seg_log2 {
+    if !keys.commit_is(&head.commit) || layout.seg_log2 != view.head.sb.seg_log2 {
         return Err(damaged(fid, "header MAC"));
     }
     if commit.is_some_and(|c| !same_commit(c, &head.commit)) {
         return Err(VolumeError::Mismatch(fid));
     }
-    let end = open_segments(&keys, layout, 0..ahead, &mut buf, HEADER)
+    let ahead = segments_at_open(layout);
+    let mut first = vec![0; size_of_read(plain_end(layout, ahead))];
+    let body = bytes.get(HEADER..).unwrap_or_default();
+    open_segments(&keys, layout, 0..ahead, body, &mut first)
         .ok_or_else(|| damaged(fid, "segment"))?;
-    buf.truncate(end);
-    let first = Bytes::from(buf).slice(HEADER..);
     let meta_len = u64::from(head.header.meta_len);
     let mut inner = Inner {
         view: Arc::clone(view),
@@ -148,7 +165,7 @@ pub fn open(
         layout,
         meta_len,
         keys,
-        first,
+        first: Bytes::from(first),
         info: NeedleInfo {
             size: u64::from(plain_len) - meta_len,
             crc32c: 0,
@@ -201,33 +218,51 @@ impl Inner {
         let seg = u64::from(self.layout.segment());
         // Segments that are open already are not opened again.
         let have = self.first.len() as u64 / seg;
-        let from_first = if start < have * seg {
-            have
+        let opened = if start < have * seg {
+            self.first
+                .get(size_of_read(start)..size_of_read(have * seg))
         } else {
-            start / seg
+            None
         };
-        let (a, b) = (segment_no(from_first), segment_no(end.div_ceil(seg)));
-        let (from, last) = (self.layout.segment_at(a), b - 1);
-        let to =
-            self.layout.segment_at(last) + u64::from(self.layout.segment_len(last)) + TAG as u64;
-        let head = if start < have * seg {
-            self.first.slice(size_of_read(start)..)
-        } else {
-            Bytes::new()
-        };
-        let mut buf = vec![0; head.len() + size_of_read(to - from)];
-        let (front, sealed) = buf.split_at_mut(head.len());
-        front.copy_from_slice(&head);
-        let read = read_exact_at(&*self.view.file, sealed, self.offset + from);
-        read.map_err(|_| damaged(self.fid, "the disk cannot read it"))?;
-        let done = open_segments(&self.keys, self.layout, a..b, &mut buf, head.len());
-        buf.truncate(done.ok_or_else(|| damaged(self.fid, "segment"))?);
+        let head = opened.unwrap_or_default();
+        let from = if head.is_empty() { start / seg } else { have };
+        let (mut next, last) = (segment_no(from), segment_no(end.div_ceil(seg)));
+        let sealed = size_of_read(plain_end(self.layout, last) - plain_end(self.layout, next));
+        let mut buf = Buffer::of(head.len() + sealed);
+        let (front, mut rest) = buf.space().split_at_mut(head.len());
+        front.copy_from_slice(head);
+        while next < last {
+            let group = next..last.min(next + self.group());
+            let plain = plain_end(self.layout, group.end) - plain_end(self.layout, group.start);
+            let (out, after) = rest.split_at_mut(size_of_read(plain));
+            (next, rest) = (group.end, after);
+            self.open_group(group, out)?;
+        }
         let skip = if head.is_empty() {
-            size_of_read(start - u64::from(a) * seg)
+            size_of_read(start - from * seg)
         } else {
             0
         };
-        Ok(Bytes::from(buf).slice(skip..skip + size_of_read(end - start)))
+        Ok(buf.freeze().slice(skip..skip + size_of_read(end - start)))
+    }
+
+    /// Segments that fit the scratch buffer.
+    fn group(&self) -> u32 {
+        u32::try_from(SCRATCH / (len_of(self.layout.segment()) + TAG))
+            .unwrap_or(1)
+            .max(1)
+    }
+
+    /// Reads these segments and opens them into `out`.
+    fn open_group(&self, which: Range<u32>, out: &mut [u8]) -> Result<(), VolumeError> {
+        let from = self.layout.segment_at(which.start);
+        let sealed = size_of_read(sealed_end(self.layout, which.end) - from);
+        with_ciphertext(sealed, |bytes| {
+            read_exact_at(&*self.view.file, bytes, self.offset + from)
+                .map_err(|_| damaged(self.fid, "the disk cannot read it"))?;
+            open_segments(&self.keys, self.layout, which, bytes, out)
+                .ok_or_else(|| damaged(self.fid, "segment"))
+        })
     }
 
     fn read(&self, encoding: Encoding, start: u64, end: u64) -> Result<Bytes, VolumeError> {
@@ -313,30 +348,55 @@ impl NeedleReader for Needle {
     }
 }
 
-/// Opens segments whose first ciphertext byte is at `at`, in place, and closes the gaps that their tags leave. Answers
-/// where the plaintext ends.
+/// Opens segments whose ciphertext and tags `sealed` begins with into `out`, which has their length.
 fn open_segments(
     keys: &NeedleKeys,
     layout: Layout,
     which: Range<u32>,
-    buf: &mut [u8],
-    at: usize,
-) -> Option<usize> {
-    let (mut done, mut from) = (at, at);
+    mut sealed: &[u8],
+    mut out: &mut [u8],
+) -> Option<()> {
     for i in which {
         let len = len_of(layout.segment_len(i));
-        let (text, tag) = buf
-            .get_mut(from..from + len + TAG)?
-            .split_last_chunk_mut::<TAG>()?;
-        keys.open_segment(i, i + 1 == layout.segments(), text, tag)
+        let (record, after) = sealed.split_at_checked(len + TAG)?;
+        let (text, tag) = record.split_last_chunk::<TAG>()?;
+        let (plain, rest) = out.split_at_mut_checked(len)?;
+        keys.open_segment(i, i + 1 == layout.segments(), text, tag, plain)
             .ok()?;
-        if done != from {
-            buf.copy_within(from..from + len, done);
-        }
-        done += len;
-        from += len + TAG;
+        (sealed, out) = (after, rest);
     }
-    Some(done)
+    Some(())
+}
+
+/// Segments that opening a needle reads.
+fn segments_at_open(layout: Layout) -> u32 {
+    match layout.segments() {
+        few @ ..=SEGMENTS_AT_OPEN => few,
+        // The first one has the metadata; the rest is read where it is wanted.
+        _ => 1,
+    }
+}
+
+/// Plaintext bytes of a record's first `n` segments.
+fn plain_end(layout: Layout, n: u32) -> u64 {
+    (u64::from(n) * u64::from(layout.segment())).min(u64::from(layout.plain_len))
+}
+
+/// Where the first `n` segments of a record end, from its start.
+fn sealed_end(layout: Layout, n: u32) -> u64 {
+    HEADER as u64 + plain_end(layout, n) + u64::from(n) * TAG as u64
+}
+
+/// Lends this thread's buffer for ciphertext: it stays in the core's cache and is not zeroed again. A loan within a loan
+/// gets a buffer of its own.
+fn with_ciphertext<T>(len: usize, run: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buf = CIPHERTEXT.take();
+    if buf.len() < len {
+        buf.resize(len, 0);
+    }
+    let done = run(buf.get_mut(..len).unwrap_or_default());
+    CIPHERTEXT.set(buf);
+    done
 }
 
 /// What a reader of a damaged record gets.

@@ -433,15 +433,15 @@ pub fn open_mark(head: &Head, record: &RecordHead, bytes: &[u8]) -> Result<Mark,
     if !plain || !keys.commit_is(&record.commit) {
         return Err(FormatError::Field("flags"));
     }
-    let mut body = bytes
+    let text = bytes
         .get(HEADER..HEADER + mark::BODY)
-        .ok_or(FormatError::Short)?
-        .to_vec();
+        .ok_or(FormatError::Short)?;
     let tag = bytes
         .get(HEADER + mark::BODY..)
         .and_then(|t| t.first_chunk::<TAG>())
         .ok_or(FormatError::Short)?;
-    keys.open_segment(0, true, &mut body, tag)
+    let mut body = [0; mark::BODY];
+    keys.open_segment(0, true, text, tag, &mut body)
         .map_err(|_| FormatError::Checksum)?;
     Mark::decode(&body)
 }

@@ -74,13 +74,14 @@ pub(crate) fn record(head: &Head, file: &[u8], at: usize) -> Option<Record> {
     for i in 0..segments {
         let from = HEADER + i * (segment + TAG);
         let n = (plain_len - i * segment).min(segment);
-        let mut piece = all[from..from + n].to_vec();
+        let mut piece = vec![0; n];
         let tag = all[from + n..from + n + TAG].try_into().unwrap();
         keys.open_segment(
             u32::try_from(i).unwrap(),
             i + 1 == segments,
-            &mut piece,
+            &all[from..from + n],
             tag,
+            &mut piece,
         )
         .ok()?;
         plain.extend_from_slice(&piece);

@@ -30,7 +30,7 @@ pub(super) fn connector(ca: Option<&Path>) -> anyhow::Result<TlsConnector> {
     for cert in CertificateDer::pem_file_iter(path).with_context(read)? {
         roots.add(cert.with_context(read)?)?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -199,20 +199,18 @@ fn sealed(file: &dyn DiskFile, sealers: &Sealers, at: u64, head: &Head) -> anyho
     let layout = h.layout();
     let mut buf = vec![0; usize::try_from(layout.segment_len(0))? + TAG];
     let got = file.read_at(&mut buf, at + layout.segment_at(0))?;
-    let Some((body, tag)) = buf
-        .get_mut(..got)
-        .and_then(|b| b.split_last_chunk_mut::<TAG>())
-    else {
+    let Some((sealed, tag)) = buf.get(..got).and_then(|b| b.split_last_chunk::<TAG>()) else {
         return Ok(", cut off".to_owned());
     };
+    let mut body = vec![0; sealed.len()];
     if keys
-        .open_segment(0, layout.segments() == 1, body, tag)
+        .open_segment(0, layout.segments() == 1, sealed, tag, &mut body)
         .is_err()
     {
         return Ok(", does not open".to_owned());
     }
     if h.has(record::MARK) {
-        return Ok(match Mark::decode(body) {
+        return Ok(match Mark::decode(&body) {
             Ok(m) => format!(
                 ": generation {} epoch {} covers {}+{}, chain {}",
                 m.generation,

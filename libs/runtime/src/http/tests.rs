@@ -546,7 +546,7 @@ fn client(alpn: &[u8]) -> tokio_rustls::TlsConnector {
     for cert in rustls_pemfile::certs(&mut pem.as_slice()) {
         roots.add(cert.unwrap()).unwrap();
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config =
         rustls::ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
             .with_safe_default_protocol_versions()
