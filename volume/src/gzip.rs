@@ -1,4 +1,4 @@
-//! When a native body is compressed, and how: independent gzip members of 256 KiB plaintext each, one after the other a
+//! How a native body is compressed (when: `server::name`): independent gzip members of 256 KiB plaintext each, one after the other a
 //! valid gzip stream, so that any range is read by inflating the members it touches.
 
 use std::io::{Read, Write};
@@ -19,56 +19,6 @@ pub struct Compressed {
     pub stream: Pieces,
     /// Where each member ends in the stream.
     pub ends: Vec<u32>,
-}
-
-/// Whether a body of this mime type and file name is worth trying (`native-api` §5.4). What neither type nor extension
-/// decides is not compressed.
-pub fn worth_trying(mime: &str, name: &str) -> bool {
-    by_mime(mime)
-        .or_else(|| by_extension(name))
-        .unwrap_or(false)
-}
-
-fn by_mime(mime: &str) -> Option<bool> {
-    let mime = mime
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    if mime.starts_with("text/") {
-        return Some(true);
-    }
-    // SVG is text under an image's name; its extension says so.
-    if mime.starts_with("image/") {
-        return if mime == "image/svg+xml" {
-            Some(true)
-        } else {
-            Some(false)
-        };
-    }
-    if let Some(sub) = mime.strip_prefix("application/") {
-        if sub.ends_with("zstd") || sub.ends_with("vnd.rar") {
-            return Some(false);
-        }
-        if sub.ends_with("xml") || sub.ends_with("script") || sub == "json" {
-            return Some(true);
-        }
-    }
-    match mime.as_str() {
-        "audio/wave" | "audio/wav" | "audio/x-wav" | "audio/x-pn-wav" => Some(true),
-        _ => None,
-    }
-}
-
-fn by_extension(name: &str) -> Option<bool> {
-    let (_, ext) = name.rsplit_once('.')?;
-    match ext.to_ascii_lowercase().as_str() {
-        "svg" | "bmp" | "wav" | "pdf" | "txt" | "html" | "htm" | "css" | "js" | "json" | "php"
-        | "java" | "go" | "rb" | "c" | "cpp" | "h" | "hpp" => Some(true),
-        "zip" | "rar" | "gz" | "bz2" | "xz" | "zst" | "br" | "png" | "jpg" | "jpeg" => Some(false),
-        _ => None,
-    }
 }
 
 /// Compresses a body; `None` unless the stream is smaller than 90 % of it.
@@ -110,27 +60,6 @@ pub fn inflate(stream: &[u8], want: usize) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_decides() {
-        for (mime, name, want) in [
-            ("text/plain", "a.zip", true),
-            ("TEXT/HTML; charset=utf-8", "", true),
-            ("image/png", "a.txt", false),
-            ("application/xhtml+xml", "", true),
-            ("application/javascript", "", true),
-            ("application/zstd", "", false),
-            ("application/vnd.rar", "x.txt", false),
-            ("audio/x-wav", "", true),
-            ("", "a.pdf", true),
-            ("application/octet-stream", "a.JS", true),
-            ("", "a.jpeg", false),
-            ("", "noext", false),
-            ("video/mp4", "a.mp4", false),
-        ] {
-            assert_eq!(worth_trying(mime, name), want, "{mime} {name}");
-        }
-    }
 
     #[test]
     fn members_make_one_stream() {

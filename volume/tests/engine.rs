@@ -259,6 +259,32 @@ async fn filer_needles_are_listed_with_owners_and_deleted_for_good() {
 }
 
 #[tokio::test]
+async fn the_caller_alone_says_what_is_worth_compressing() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    s.create_volume(create(1, VolumeOwner::Native))
+        .await
+        .unwrap();
+    // Neither name nor type are stored with a body that was sniffed, or whose extension says its type.
+    for (key, compress) in [(1, true), (2, false)] {
+        let put = PutNeedle {
+            fid: fid(1, key),
+            body: Pieces::from(Bytes::from("some text. ".repeat(1000))),
+            owner: None,
+            name: NeedleName::default(),
+            compress,
+            manifest: false,
+        };
+        s.put_needle(put).await.unwrap();
+        let needle = s
+            .open_needle(fid(1, key), None, VolumeOwner::Native)
+            .await
+            .unwrap();
+        assert_eq!(needle.info().gzip_size.is_some(), compress);
+    }
+}
+
+#[tokio::test]
 async fn native_needles_are_overwritten_under_their_cookie() {
     let dir = tempfile::tempdir().unwrap();
     let s = open(dir.path());

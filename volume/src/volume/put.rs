@@ -223,8 +223,7 @@ fn seal(
     crc32c: u32,
 ) -> Result<Sealed, VolumeError> {
     let size = put.body.len() as u64;
-    let tried = put.compress && gzip::worth_trying(&put.name.mime, &put.name.name);
-    let gz = if tried {
+    let gz = if put.compress {
         gzip::compress(&put.body)
     } else {
         None
