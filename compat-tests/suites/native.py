@@ -204,6 +204,19 @@ def test_gzip(t):
         f = assign(s)["fid"]
         want(up(s, f, gzip.compress(text), [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")]).status, 201)
         assert get(s, f).body == text
+    words = b"words and words and more. " * 400
+    for kind, name, zipped in ((None, None, True), ("text/plain", None, True), ("text/csv", "a.csv", True), ("text/markdown", "a.md", True),
+                               ("application/xml", "a.xml", True), ("application/xhtml+xml", "a.xhtml", True), ("application/javascript", "a.mjs", True),
+                               ("audio/wav", None, True), ("application/octet-stream", "a.txt", True), (None, "a.bmp", True), (None, "a.zip", False),
+                               ("text/plain", "a.gz", False), ("image/png", None, False), ("video/mp4", None, False), ("application/zstd", None, False)):
+        with t.case("gzip of %s %s" % (kind, name)):
+            f = assign(s)["fid"]
+            headers = [("Content-Type", kind)] if kind else []
+            headers += [("Content-Disposition", 'inline; filename="%s"' % name)] if name else []
+            want(up(s, f, words, headers).status, 201)
+            r = get(s, f, [("Accept-Encoding", "gzip")])
+            want((r.header("content-encoding"), r.header("vary")), ("gzip", "Accept-Encoding") if zipped else (None, None))
+            assert (gzip.decompress(r.body) if zipped else r.body) == words
     with t.case("bad gzip body"):
         want(up(s, assign(s)["fid"], b"not gzip", [("Content-Encoding", "gzip")]).status, 400)
 
@@ -220,6 +233,11 @@ def test_status(t):
                 assert '"%s"' % n in r.body.decode(), n
             assert r.header("x-amz-request-id")
             assert b"\n  " in http(s.addr[where], "GET", path + "?pretty=y").body
+    with t.case("a volume is shown alike by main and by its server"):
+        mine = json.loads(http(s.addr["volume"], "GET", "/status").body)["Volumes"][0]
+        of_main = json.loads(http(s.addr["main"], "GET", "/vol/status").body)["Volumes"]["DataCenters"]["DefaultDataCenter"]["DefaultRack"][s.addr["volume"]]
+        theirs = next(v for v in of_main if v["Id"] == mine["Id"])
+        want((sorted(mine), mine["ReplicaPlacement"], mine["Version"]), (sorted(theirs), theirs["ReplicaPlacement"], theirs["Version"]))
     for where in ("main", "volume"):
         with t.case(where + " healthz and metrics"):
             want(http(s.addr[where], "GET", "/healthz").status, 200)

@@ -51,6 +51,10 @@ impl Refusal {
             (VolumeError::WrongCookie(_), Op::Delete) => {
                 "File Random Cookie does not match.".to_owned()
             }
+            // Old clients look for these words before they ask main again.
+            (VolumeError::NoVolume(volume), Op::Write) => {
+                format!("volume {volume} not found on this server")
+            }
             _ => e.to_string(),
         };
         Self { status, reason }

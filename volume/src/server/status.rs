@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use halofs_client::master::{NodeReport, VolumeReport};
+use halofs_types::Placement;
 use serde_json::{Value, json};
 
 fn percent(part: u64, all: u64) -> u64 {
@@ -36,11 +37,11 @@ fn volume(v: &VolumeReport) -> Value {
         "Id": v.id.0,
         "Size": v.size,
         "Collection": v.collection,
-        "ReplicaPlacement": v.placement.to_string(),
+        "ReplicaPlacement": placement(v.placement),
         "Ttl": { "Count": 0, "Unit": 0 },
         "DiskType": v.disk_type,
         "DiskId": 0,
-        "Version": 1,
+        "Version": 3,
         "FileCount": v.files,
         "DeleteCount": v.deleted_files,
         "DeletedByteCount": v.deleted_bytes,
@@ -49,6 +50,25 @@ fn volume(v: &VolumeReport) -> Value {
         "ModifiedAtSecond": v.modified_secs,
         "RemoteStorageName": "",
     })
+}
+
+/// Both spellings, as in main's `/vol/status`: the old names always, the new ones without zeros.
+fn placement(p: Placement) -> Value {
+    let mut both = json!({
+        "SameRackCount": p.servers,
+        "DiffRackCount": p.racks,
+        "DiffDataCenterCount": p.data_centers,
+    });
+    for (name, n) in [
+        ("node", p.servers),
+        ("rack", p.racks),
+        ("dc", p.data_centers),
+    ] {
+        if n > 0 {
+            both[name] = json!(n);
+        }
+    }
+    both
 }
 
 /// The page at `/`.
@@ -80,4 +100,16 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placement_is_an_object_with_both_spellings() {
+        let p = placement("012".parse().unwrap());
+        let want = json!({ "SameRackCount": 2, "node": 2, "DiffRackCount": 1, "rack": 1, "DiffDataCenterCount": 0 });
+        assert_eq!(p, want);
+    }
 }

@@ -401,7 +401,7 @@ async fn errors_of_the_volume_have_one_table() {
             &[],
             b"x",
             500,
-            "volume 9 is not on this server",
+            "volume 9 not found on this server",
         ),
         (
             "PUT",
@@ -409,7 +409,7 @@ async fn errors_of_the_volume_have_one_table() {
             &[],
             b"x",
             500,
-            "volume 4 is not on this server",
+            "volume 4 not found on this server",
         ),
         ("PUT", "/3,e1637037d6", &[], b"x", 507, "is full"),
         ("PUT", "/3,e2637037d6", &[], b"x", 500, "fenced"),
