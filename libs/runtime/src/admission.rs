@@ -23,7 +23,7 @@ pub struct Permit(#[expect(dead_code, reason = "held for its units")] OwnedSemap
 pub struct Busy;
 
 /// Permits are counted in pages, so that any budget fits a semaphore.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 impl Admission {
     /// A budget of `bytes`; a request waits up to `wait`.

@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
-use crate::admission::{Admission, Busy, Permit};
+use crate::admission::{Admission, Busy, PAGE, Permit};
 use crate::clock::Clock;
 
 /// An error of a response body's stream: the connection is cut.
@@ -313,11 +313,14 @@ pub async fn step(
     granted: &mut usize,
     len: usize,
 ) -> Result<Option<Permit>, Busy> {
+    // Permits are whole pages: a body that asked for the page that it half holds already would wait for itself.
+    *granted = granted.checked_next_multiple_of(PAGE).unwrap_or(*granted);
     let left = admission.total().saturating_sub(*granted);
     if len <= *granted || left == 0 {
         return Ok(None);
     }
-    let want = left.min(ADMISSION_STEP.max(len - *granted));
+    let want = ADMISSION_STEP.max(len - *granted).next_multiple_of(PAGE);
+    let want = left.min(want);
     let permit = admission.acquire(want).await?;
     *granted = granted.saturating_add(want);
     Ok(Some(permit))

@@ -1,11 +1,14 @@
 //! PUT, POST and DELETE.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use halofs_runtime::admission::Admission;
 use md5::{Digest, Md5};
 use serde_json::json;
 
-use super::{LIMIT, chunked, gzip, noise, start};
+use super::{LIMIT, chunked, gzip, noise, start, start_with};
 
 fn md5_of(bytes: &[u8]) -> String {
     BASE64.encode(Md5::digest(bytes))
@@ -339,6 +342,23 @@ async fn gzip_bodies_are_inflated_and_limited() {
         got.json()["error"],
         format!("file over the limited {LIMIT} bytes")
     );
+}
+
+#[tokio::test]
+async fn a_gzip_body_may_inflate_to_more_than_the_whole_budget() {
+    let s = start_with(|_| {}, Admission::new(2 << 20, Duration::from_millis(50)));
+    let plain = vec![0; usize::try_from(LIMIT).unwrap()];
+    let body = gzip(&plain);
+    // What was sent is no multiple of what the budget is counted in.
+    assert!(!body.len().is_multiple_of(4096));
+    let got = s
+        .put("/3,05637037d6", &["Content-Encoding: gzip"], &body)
+        .await;
+    assert_eq!(
+        (got.status, got.json()["size"].as_u64()),
+        (201, Some(LIMIT))
+    );
+    assert_eq!(s.admission.free(), s.admission.total());
 }
 
 #[tokio::test]
