@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 
+from harness.records import flip, records, volumes
 from harness.sigv4 import http
 
 from .s3_objects import want
@@ -170,6 +171,16 @@ def test_reads(t):
                 want(r.header("content-range"), "bytes */%d" % n)
             else:
                 assert r.body == data
+    with t.case("a range opens the segments that it touches and no others"):
+        big = max((r for path in volumes(s.data).values() for r in records(path)), key=lambda r: r.length)
+        at = big.offset + 88 + 2 * (65536 + 16) + 100
+        flip(big.path, at, 0)
+        for a, b, status in ((0, 99, 206), (65600, 65700, 206), (140000, 140100, 500), (n - 1000, n - 1, 206)):
+            r = get(s, fid, [("Range", "bytes=%d-%d" % (a, b))])
+            want((r.status, r.body), (status, data[a:b + 1] if status == 206 else b""))
+        want(get(s, fid).status, 500)
+        flip(big.path, at, 0)
+        assert get(s, fid).body == data
     with t.case("if-range"):
         want(get(s, fid, [("Range", "bytes=0-1"), ("If-Range", '"x"')]).status, 200)
         want(get(s, fid, [("Range", "bytes=0-1"), ("If-Range", etag)]).status, 206)
@@ -217,6 +228,10 @@ def test_gzip(t):
             r = get(s, f, [("Accept-Encoding", "gzip")])
             want((r.header("content-encoding"), r.header("vary")), ("gzip", "Accept-Encoding") if zipped else (None, None))
             assert (gzip.decompress(r.body) if zipped else r.body) == words
+    with t.case("a gzip'd body may inflate to more than the bytes in flight"):
+        small = gzip.compress(bytes(1 << 20)) * 150
+        assert len(small) % 4096
+        want(up(s, assign(s)["fid"], small, [("Content-Encoding", "gzip")]).status, 201)
     with t.case("bad gzip body"):
         want(up(s, assign(s)["fid"], b"not gzip", [("Content-Encoding", "gzip")]).status, 400)
 
