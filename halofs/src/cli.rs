@@ -309,10 +309,12 @@ fn end_with(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Long flags with one dash.
+/// Long flags with one dash; the `--` that ends the flags stays as it is.
 fn one_dash(text: &str) -> String {
     text.replace(" --", " -")
+        .replace("'-- ", "'\u{0} ")
         .replace("'--", "'-")
+        .replace("'\u{0} ", "'-- ")
         .replace("[--", "[-")
 }
 
@@ -332,6 +334,15 @@ fn config_dir(args: &[OsString]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_shows_flags_with_one_dash() {
+        assert_eq!(
+            one_dash("'--s3.port' [--x]  --dir"),
+            "'-s3.port' [-x]  -dir"
+        );
+        assert_eq!(one_dash("use '-- -x'"), "use '-- -x'");
+    }
 
     #[test]
     fn free_space_is_percent_or_bytes() {

@@ -6,7 +6,7 @@
 //! | [`volume`] | volume files, their state and checkpoint |
 //! | [`store`] | the RocksDB folders of main and filer |
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use halofs_runtime::disk::{self, Open};
@@ -59,6 +59,7 @@ fn folder(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
             "root.key" => "root key: never share it, keep a backup",
             "credentials" => "S3 credentials of the first start",
             "dir.uuid" => "identity of this folder of volumes",
+            "volumes.uuid" => "which folder of volumes belongs here",
             "quarantine" => "bytes that a recovery took out of volumes",
             _ if kind == Some("vol") => "volume",
             _ if kind == Some("state") => "what a volume's copy has promised",
@@ -80,6 +81,13 @@ fn small_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
         .unwrap_or_default();
+    if let Some(store) = store_of(disk, path)? {
+        bail!(
+            "{} is part of the store {}: inspect that folder",
+            path.display(),
+            store.display()
+        );
+    }
     if len > SMALL {
         bail!("{} is not a file of halofs", path.display());
     }
@@ -115,13 +123,49 @@ fn small_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
             text.trim_end()
         ));
     }
+    if name == "volumes.uuid" {
+        return say(&format!(
+            "identity of the folder of volumes that belongs here\n{}",
+            text.trim_end()
+        ));
+    }
     if len == 0 && name == "LOCK" {
         return say("lock file");
     }
     bail!("{} is not a file of halofs", path.display())
 }
 
+/// The store folder that a file of RocksDB lies in: alone such a file tells nothing.
+fn store_of(disk: &dyn Disk, path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some(folder) = std::path::absolute(path)?.parent().map(Path::to_path_buf) else {
+        return Ok(None);
+    };
+    let is_store = disk.exists(&folder.join("CURRENT"))?;
+    Ok(is_store.then_some(folder))
+}
+
 /// Nanoseconds since 1970 as an HTTP date.
 fn date(ns: u64) -> String {
     halofs_types::Timestamp(ns).http_date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_files_of_a_data_folder_are_known_and_a_file_of_a_store_names_its_folder() {
+        let tmp = tempfile::tempdir().unwrap();
+        let at = |name: &str| tmp.path().join(name);
+        std::fs::write(at("volumes.uuid"), "00112233445566778899aabbccddeeff\n").unwrap();
+        small_file(&RealDisk, &at("volumes.uuid")).unwrap();
+        std::fs::create_dir(at("filer")).unwrap();
+        std::fs::write(at("filer/CURRENT"), "MANIFEST-000001\n").unwrap();
+        std::fs::write(at("filer/000002.log"), "").unwrap();
+        let told = small_file(&RealDisk, &at("filer/000002.log")).unwrap_err();
+        assert!(told.to_string().contains("inspect that folder"), "{told}");
+        std::fs::write(at("other"), "x").unwrap();
+        let told = small_file(&RealDisk, &at("other")).unwrap_err();
+        assert!(told.to_string().contains("not a file of halofs"), "{told}");
+    }
 }
