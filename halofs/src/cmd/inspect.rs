@@ -157,14 +157,17 @@ mod tests {
     fn small_files_of_a_data_folder_are_known_and_a_file_of_a_store_names_its_folder() {
         let tmp = tempfile::tempdir().unwrap();
         let at = |name: &str| tmp.path().join(name);
-        std::fs::write(at("volumes.uuid"), "00112233445566778899aabbccddeeff\n").unwrap();
+        let put = |name: &str, text: &[u8]| {
+            disk::replace(&RealDisk, &at(name), text, false).unwrap();
+        };
+        put("volumes.uuid", b"dir 00112233445566778899aabbccddeeff\n");
         small_file(&RealDisk, &at("volumes.uuid")).unwrap();
-        std::fs::create_dir(at("filer")).unwrap();
-        std::fs::write(at("filer/CURRENT"), "MANIFEST-000001\n").unwrap();
-        std::fs::write(at("filer/000002.log"), "").unwrap();
+        RealDisk.create_dir_all(&at("filer")).unwrap();
+        put("filer/CURRENT", b"MANIFEST-000001\n");
+        put("filer/000002.log", b"rows");
         let told = small_file(&RealDisk, &at("filer/000002.log")).unwrap_err();
         assert!(told.to_string().contains("inspect that folder"), "{told}");
-        std::fs::write(at("other"), "x").unwrap();
+        put("other", b"x");
         let told = small_file(&RealDisk, &at("other")).unwrap_err();
         assert!(told.to_string().contains("not a file of halofs"), "{told}");
     }
