@@ -108,22 +108,23 @@ fn refused(text: &str) -> Option<(char, &str)> {
 mod tests {
     use super::*;
 
-    fn mended(name: http::HeaderName, values: &[&str]) -> Option<Option<String>> {
+    /// What became of a header with these values: `None` if it stays, empty if it goes.
+    fn mended(name: &http::HeaderName, values: &[&str]) -> Option<String> {
         let mut map = HeaderMap::new();
         map.insert("host", HeaderValue::from_static("h"));
         for v in values {
-            map.append(name.clone(), HeaderValue::from_bytes(v.as_bytes()).unwrap());
+            map.append(name, HeaderValue::from_bytes(v.as_bytes()).unwrap());
         }
         let map = headers(&Method::GET, &map)?;
         assert_eq!(map.get("host").unwrap(), "h");
-        assert!(map.get_all(&name).iter().count() <= 1);
-        Some(map.get(&name).map(|v| v.to_str().unwrap().to_owned()))
+        assert!(map.get_all(name).iter().count() <= 1);
+        Some(map.get(name).map_or("", |v| v.to_str().unwrap()).to_owned())
     }
 
     #[test]
     fn ranges_are_one_range_of_bytes_or_none() {
         for good in ["bytes=0-0", "bytes=5-", "bytes=-3", "bytes=-0"] {
-            assert_eq!(mended(RANGE, &[good]), None, "{good}");
+            assert_eq!(mended(&RANGE, &[good]), None, "{good}");
         }
         for (came, meant) in [
             ("Bytes=0-1", "bytes=0-1"),
@@ -134,11 +135,7 @@ mod tests {
             ),
             ("bytes=99999999999999999999-", "bytes=9223372036854775807-"),
         ] {
-            assert_eq!(
-                mended(RANGE, &[came]),
-                Some(Some(meant.to_owned())),
-                "{came}"
-            );
+            assert_eq!(mended(&RANGE, &[came]), Some(meant.to_owned()), "{came}");
         }
         for none in [
             "bytes=0-1,3-4",
@@ -150,9 +147,12 @@ mod tests {
             "lines=1-2",
             "\u{e9}",
         ] {
-            assert_eq!(mended(RANGE, &[none]), Some(None), "{none}");
+            assert_eq!(mended(&RANGE, &[none]), Some(String::new()), "{none}");
         }
-        assert_eq!(mended(RANGE, &["bytes=0-1", "bytes=0-1"]), Some(None));
+        assert_eq!(
+            mended(&RANGE, &["bytes=0-1", "bytes=0-1"]),
+            Some(String::new())
+        );
         let mut map = HeaderMap::new();
         map.insert(RANGE, HeaderValue::from_static("nonsense"));
         assert!(headers(&Method::PUT, &map).is_none());
@@ -161,18 +161,25 @@ mod tests {
     #[test]
     fn dates_are_dates_or_none() {
         let usual = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert_eq!(mended(IF_MODIFIED_SINCE, &[usual]), None);
+        assert_eq!(mended(&IF_MODIFIED_SINCE, &[usual]), None);
         for other in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(
-                mended(IF_UNMODIFIED_SINCE, &[other]),
-                Some(Some(usual.to_owned())),
+                mended(&IF_UNMODIFIED_SINCE, &[other]),
+                Some(usual.to_owned()),
                 "{other}"
             );
         }
         for none in ["yesterday", "1994-11-06T08:49:37Z", "0"] {
-            assert_eq!(mended(IF_MODIFIED_SINCE, &[none]), Some(None), "{none}");
+            assert_eq!(
+                mended(&IF_MODIFIED_SINCE, &[none]),
+                Some(String::new()),
+                "{none}"
+            );
         }
-        assert_eq!(mended(IF_MODIFIED_SINCE, &[usual, usual]), Some(None));
+        assert_eq!(
+            mended(&IF_MODIFIED_SINCE, &[usual, usual]),
+            Some(String::new())
+        );
     }
 
     #[test]
