@@ -122,6 +122,17 @@ def test_copy_parts(t):
              ("PreconditionFailed", 412))
 
 
+def test_location(t):
+    """A Complete answers the object's URL as its client reached it."""
+    for tls in (None, t.tls()):
+        c = t.boto(t.server(tls=tls))
+        c.create_bucket(Bucket="buc")
+        up = start(c, "a b")
+        r = finish(c, up, [part(c, up, 1, b"x", "a b")], "a b")
+        with t.case("https" if tls else "http"):
+            want(r["Location"], c.meta.endpoint_url + "/buc/a%20b")
+
+
 def test_chunking(t):
     """A part's ETag does not depend on how its bytes were framed; parts sent in any order and size come together."""
     s = t.server()

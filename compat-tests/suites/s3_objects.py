@@ -267,6 +267,31 @@ def test_presigned(t):
         want(raw.head("buc", "z").status, 404)
 
 
+def test_hosts(t):
+    """Virtual-host style for every domain of the flag, path style for every other host."""
+    s = t.server("-s3.domainName=s3.test,other.test")
+    raw = t.s3(s)
+
+    def call(host, method, target, query=(), body=b""):
+        raw.addr = host
+        w = Wire(s.addr["s3"], s.tls)
+        w.send(raw.build(method, target, query, (), body))
+        r = w.read(method)
+        w.close()
+        return r
+    with t.case("a bucket by its host"):
+        want(call("buc.s3.test", "PUT", "/").status, 200)
+        want(call("buc.s3.test:8333", "PUT", "/k%20k", body=b"data").status, 200)
+    for host, target in (("buc.s3.test", "/k%20k"), ("buc.Other.test", "/k%20k"), ("s3.test", "/buc/k%20k"), (s.addr["s3"], "/buc/k%20k"),
+                         ("buc.elsewhere.test", "/buc/k%20k")):
+        with t.case("%s %s" % (host, target)):
+            want(call(host, "GET", target).body, b"data")
+    with t.case("a listing"):
+        assert b"<Key>k k</Key>" in call("buc.other.test", "GET", "/", [("list-type", "2")]).body
+    with t.case("an error names the bucket"):
+        assert b"<Resource>/buc/none</Resource>" in call("buc.s3.test", "GET", "/none").body
+
+
 def test_users(t):
     """Several identities, anonymous, reload of a good and a broken file."""
     import json
