@@ -228,6 +228,41 @@ async fn a_torn_last_record_is_cut_and_the_rest_is_there() {
     }
 }
 
+/// How many writes a log holds: records that begin, in blocks of 32 KiB (RocksDB's log format; 5 to 8 are recycled logs').
+fn writes(log: &Path) -> usize {
+    let mut count = 0;
+    for block in std::fs::read(log).unwrap().chunks(32 << 10) {
+        let mut rest = block;
+        while let [_, _, _, _, low, high, kind, tail @ ..] = rest {
+            let head = if *kind < 5 { 0 } else { 4 };
+            let length = usize::from(u16::from_le_bytes([*low, *high]));
+            if *kind == 0 {
+                break;
+            }
+            count += usize::from(matches!(kind, 1 | 2 | 5 | 6));
+            rest = tail.get(head + length..).unwrap_or_default();
+        }
+    }
+    count
+}
+
+#[tokio::test]
+async fn batches_that_come_together_are_one_write_and_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let rows = |n: u32| Batch::default().put(format!("row/{n:04}"), n.to_string());
+    store.commit(rows(0)).await.unwrap();
+    let before = writes(&newest_log(dir.path()));
+    assert!(before > 0);
+    for n in 1..=3 {
+        store.commit(rows(n)).await.unwrap();
+    }
+    assert_eq!(writes(&newest_log(dir.path())), before + 3);
+    let all = store.commit_many((0..1000).map(rows).collect()).await;
+    assert!(all.len() == 1000 && all.iter().all(Result::is_ok));
+    assert_eq!(writes(&newest_log(dir.path())), before + 4);
+}
+
 #[tokio::test]
 async fn a_flipped_bit_in_a_table_is_never_a_wrong_value() {
     let dir = tempfile::tempdir().unwrap();
