@@ -19,7 +19,7 @@ import time
 import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
-SUITES = ["ops", "s3_objects", "s3_listing", "s3_conditions", "s3_multipart", "s3_checksums", "s3_unbuilt", "native", "badinput",
+SUITES = ["ops", "signals", "s3_objects", "s3_listing", "s3_conditions", "s3_multipart", "s3_checksums", "s3_unbuilt", "native", "badinput",
           "clients_aws", "clients_boto", "clients_curl", "clients_rclone", "atrest", "bitflip", "diskfaults", "crash", "powercut"]
 
 
