@@ -75,6 +75,12 @@ impl NativeMain {
             }
         };
         let pretty = params.has("pretty");
+        if path == "/dir/assign" {
+            return match dir::assign(&self.master, &params).await {
+                Ok(assigned) => reply::written(StatusCode::OK, &assigned, pretty),
+                Err(reply) => reply.into_response(pretty),
+            };
+        }
         match self.route(&method, &path, &params).await {
             Ok(reply) => reply.into_response(pretty),
             Err(response) => response,
@@ -91,7 +97,6 @@ impl NativeMain {
         let master = &self.master;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         Ok(match path {
-            "/dir/assign" => dir::assign(master, params).await,
             "/dir/lookup" => dir::lookup(master, params),
             "/dir/status" => Reply::ok(status::topology(master)),
             "/vol/status" => Reply::ok(status::volumes(master)),

@@ -41,6 +41,10 @@ impl Admission {
         let units = u32::try_from(bytes.div_ceil(PAGE))
             .unwrap_or(u32::MAX)
             .clamp(1, self.total);
+        // Only who has to wait needs a timer.
+        if let Ok(permit) = Arc::clone(&self.units).try_acquire_many_owned(units) {
+            return Ok(Permit(permit));
+        }
         let waiting = Arc::clone(&self.units).acquire_many_owned(units);
         match tokio::time::timeout(self.wait, waiting).await {
             Ok(Ok(permit)) => Ok(Permit(permit)),

@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use lines::Lines;
 
+pub(crate) mod access;
 mod lines;
 mod text;
 
@@ -88,7 +89,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
         Lines::start(Box::new(io::stderr())).map_err(|e| TelemetryError::Thread(e.to_string()))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(lines)
+        .with_writer(lines.clone())
         .with_ansi(false);
     let started = match format {
         LogFormat::Text => builder.event_format(text::Text).try_init(),
@@ -98,7 +99,11 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
             .with_current_span(false)
             .try_init(),
     };
-    started.map_err(|_| TelemetryError::Twice)
+    started.map_err(|_| TelemetryError::Twice)?;
+    if format == LogFormat::Text {
+        access::write_to(lines);
+    }
+    Ok(())
 }
 
 /// Makes a panic of any thread or task end the process, after the usual message: an invariant broke, so nothing that is

@@ -6,6 +6,7 @@ use halofs_types::limits::ASSIGN_COUNT_MAX;
 use halofs_types::{Placement, VolumeId};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -106,32 +107,34 @@ pub(super) fn count(text: &str) -> Result<u64, Reply> {
     }
 }
 
+/// The answer of `/dir/assign`; fields in the order of their names, as everywhere.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Assigned {
+    count: u64,
+    fid: String,
+    public_url: String,
+    url: String,
+}
+
 /// `/dir/assign`.
-pub(super) async fn assign(master: &Master, params: &Params) -> Reply {
-    let asked = request(params).and_then(|r| {
-        Ok(AssignRequest {
-            count: count(params.get("count"))?,
-            ..r
-        })
-    });
-    let request = match asked {
-        Ok(request) => request,
-        Err(reply) => return reply,
+pub(super) async fn assign(master: &Master, params: &Params) -> Result<Assigned, Reply> {
+    let asked = AssignRequest {
+        count: count(params.get("count"))?,
+        ..request(params)?
     };
-    match master.assign(request).await {
-        Ok(done) => match done.locations.first() {
-            Some(at) => Reply::ok(json!({
-                "fid": done.first.to_string(),
-                "url": at.url,
-                "publicUrl": at.public_url,
-                "count": done.count,
-            })),
-            None => failed(&MasterError::Unavailable(
-                "the volume has no location".to_owned(),
-            )),
-        },
-        Err(error) => failed(&error),
-    }
+    let done = master.assign(asked).await.map_err(|e| failed(&e))?;
+    let at = done.locations.into_iter().next().ok_or_else(|| {
+        failed(&MasterError::Unavailable(
+            "the volume has no location".to_owned(),
+        ))
+    })?;
+    Ok(Assigned {
+        count: done.count,
+        fid: done.first.to_string(),
+        public_url: at.public_url,
+        url: at.url,
+    })
 }
 
 /// `/dir/lookup`. Volumes of the filer do not exist here (`replication.md` 18).

@@ -3,6 +3,7 @@
 use halofs_runtime::http::{HttpResponse, full};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// An answer before it is written.
@@ -37,22 +38,29 @@ impl Reply {
 
     /// Writes it; `pretty` indents by two.
     pub(super) fn into_response(self, pretty: bool) -> HttpResponse {
-        let text = if pretty {
-            serde_json::to_vec_pretty(&self.body)
-        } else {
-            serde_json::to_vec(&self.body)
-        };
-        let text = text.expect("a JSON value has only text keys, so it can always be written");
-        let mut response = Response::new(full(text));
-        *response.status_mut() = self.status;
+        let mut response = written(self.status, &self.body, pretty);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in self.headers {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        harden(&mut response);
         response
     }
+}
+
+/// An answer of anything that can be JSON; `pretty` indents by two.
+pub(super) fn written(status: StatusCode, body: &impl Serialize, pretty: bool) -> HttpResponse {
+    let text = if pretty {
+        serde_json::to_vec_pretty(body)
+    } else {
+        serde_json::to_vec(body)
+    };
+    let text = text.expect("a JSON value has only text keys, so it can always be written");
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    harden(&mut response);
+    response
 }
 
 /// No browser guesses the type of our answers.

@@ -24,6 +24,7 @@ use super::body::{BodyError, Caller, Exchange, HttpBody, RequestBody, empty, ful
 use super::conn::ConnState;
 use super::serve::Port;
 use super::{HttpResponse, RequestContext};
+use crate::telemetry::access::AccessLine;
 
 /// What every answer says of us.
 const SERVER_VALUE: &str = concat!("HaloFS ", env!("CARGO_PKG_VERSION"));
@@ -36,6 +37,8 @@ pub(crate) struct Exchanges {
     pub(crate) port: Arc<Port>,
     pub(crate) conn: Arc<ConnState>,
     pub(crate) peer: SocketAddr,
+    /// `peer` as every log line shows it.
+    pub(crate) peer_text: Arc<str>,
     pub(crate) tls: bool,
     /// Random; the n-th request's id is computed from it, so that a request costs no call of the kernel.
     pub(crate) id: u128,
@@ -48,7 +51,14 @@ const ID_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 impl Exchanges {
     fn request_id(&self) -> String {
         let n = u128::from(self.next.fetch_add(1, Ordering::Relaxed));
-        format!("{:032x}", self.id.wrapping_add(n.wrapping_mul(ID_STEP)))
+        let id = self.id.wrapping_add(n.wrapping_mul(ID_STEP));
+        let mut text = String::with_capacity(32);
+        for byte in id.to_be_bytes() {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        text
     }
 }
 
@@ -77,7 +87,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             exchange: Arc::clone(&exchange),
             method: req.method().clone(),
             uri: req.uri().clone(),
-            peer: self.peer,
+            peer: Arc::clone(&self.peer_text),
             request_id: self.request_id(),
             started: self.port.clock.monotonic_ns(),
             status: CLIENT_GONE,
@@ -207,7 +217,7 @@ struct End {
     exchange: Arc<Exchange>,
     method: Method,
     uri: Uri,
-    peer: SocketAddr,
+    peer: Arc<str>,
     request_id: String,
     started: u64,
     status: u16,
@@ -234,29 +244,21 @@ impl Drop for End {
         metrics.bytes_in.add(bytes_in);
         metrics.bytes_out.add(self.bytes_out);
         metrics.request(&self.method, self.status, ns);
-        tracing::info!(
-            target: "access",
-            port = metrics.port(),
-            method = %self.method,
-            path = %Redacted(&self.uri),
-            status = self.status,
+        let line = AccessLine {
+            at: self.port.clock.now(),
+            port: metrics.port(),
+            method: self.method.as_str(),
+            path: Redacted(&self.uri),
+            status: self.status,
             bytes_in,
-            bytes_out = self.bytes_out,
-            ms = %Millis(ns),
-            peer = %self.peer,
-            caller = %self.exchange.caller.get().map_or("-", AsRef::as_ref),
-            request_id = %self.request_id,
-            whole = self.whole,
-        );
-    }
-}
-
-/// Milliseconds with three digits after the point.
-struct Millis(u64);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1_000_000, self.0 / 1000 % 1000)
+            bytes_out: self.bytes_out,
+            ns,
+            peer: &self.peer,
+            caller: self.exchange.caller.get().map_or("-", AsRef::as_ref),
+            request_id: &self.request_id,
+            whole: self.whole,
+        };
+        line.log();
     }
 }
 
@@ -368,10 +370,5 @@ mod tests {
             Redacted(&uri).to_string(),
             "/b/k?X-Amz-Signature=...&x=1&X-Amz-Credential=...&jwt=...&%6Awt=...&X-Amz-Security-Token=..."
         );
-    }
-
-    #[test]
-    fn milliseconds() {
-        assert_eq!(Millis(1_234_567).to_string(), "1.234");
     }
 }

@@ -269,6 +269,7 @@ async fn connection(
         port: Arc::clone(port),
         conn: Arc::clone(&state),
         peer,
+        peer_text: peer.to_string().into(),
         tls: port.tls.is_some(),
         id: u128::from_le_bytes(port.rng.id16()),
         next: AtomicU64::new(0),

@@ -22,7 +22,7 @@ type Out = Box<dyn Write + Send>;
 struct Shared {
     waiting: Mutex<Vec<u8>>,
     some: Condvar,
-    out: Mutex<Out>,
+    out: Mutex<(Out, Vec<u8>)>,
 }
 
 /// A log's end. Clones share it; its thread ends with the process.
@@ -35,7 +35,7 @@ impl Lines {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             some: Condvar::new(),
-            out: Mutex::new(out),
+            out: Mutex::new((out, Vec::new())),
         });
         let lines = Self(Arc::clone(&shared));
         std::thread::Builder::new()
@@ -63,7 +63,7 @@ impl Lines {
         }
     }
 
-    fn add(&self, line: &[u8], now: bool) {
+    pub(super) fn add(&self, line: &[u8], now: bool) {
         let (first, full) = {
             let mut waiting = self.0.waiting.lock();
             waiting.extend_from_slice(line);
@@ -81,9 +81,15 @@ impl Shared {
     /// Writes what waits. `out` is held meanwhile, so that later lines stay behind.
     fn flush(&self) {
         let mut out = self.out.lock();
-        let lines = std::mem::take(&mut *self.waiting.lock());
+        let (out, lines) = &mut *out;
+        // Two buffers take turns, so that neither grows from nothing every time.
+        std::mem::swap(lines, &mut *self.waiting.lock());
         // A log that cannot be written has nobody left to tell.
-        let _ = out.write_all(&lines);
+        let _ = out.write_all(lines);
+        lines.clear();
+        if lines.capacity() > 2 * FULL {
+            *lines = Vec::new();
+        }
     }
 }
 

@@ -57,14 +57,14 @@ impl Fields<'_, '_> {
             self.out.write_str(name)?;
             self.out.write_char('=')?;
         }
-        Escaped(self.out).write_fmt(value)
+        Escaped(&mut *self.out).write_fmt(value)
     }
 }
 
 /// What a client sent may not steer the terminal that the log is read on.
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+pub(super) struct Escaped<'a, W>(pub(super) &'a mut W);
 
-impl Write for Escaped<'_, '_> {
+impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // 0xc2 begins the control characters beyond ASCII.
         if !text.bytes().any(|b| b < 0x20 || b == 0x7f || b == 0xc2) {
