@@ -8,6 +8,8 @@ mod buckets;
 mod doors;
 #[path = "face/fake.rs"]
 mod fake;
+#[path = "face/full.rs"]
+mod full;
 #[path = "face/lenient.rs"]
 mod lenient;
 #[path = "face/listings.rs"]

@@ -21,6 +21,8 @@ struct Names {
     touched: u64,
     /// Lookups of objects and of uploads wait for a permit, when there is one to wait for.
     gate: Option<Arc<Semaphore>>,
+    /// What commits leave of the disk, when it is limited.
+    free: Option<u64>,
 }
 
 /// The filer.
@@ -57,6 +59,11 @@ impl FakeFiler {
         gate
     }
 
+    /// So many bytes are free beside what is kept for deletes.
+    pub(crate) fn limit(&self, free: u64) {
+        self.0.lock().free = Some(free);
+    }
+
     async fn pass(&self) {
         let gate = self.0.lock().gate.clone();
         if let Some(gate) = gate {
@@ -78,6 +85,13 @@ fn no<T>() -> Result<T, FilerError> {
 impl FilerApi for FakeFiler {
     fn store_uuid(&self) -> Uuid {
         Uuid([7; 16])
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), FilerError> {
+        match self.0.lock().free {
+            Some(free) if free < bytes => Err(FilerError::Full(format!("{free} bytes free"))),
+            _ => Ok(()),
+        }
     }
 
     async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, FilerError> {

@@ -159,9 +159,8 @@ pub trait KvStore: Send + Sync + 'static {
     async fn commit(&self, batch: Batch) -> Result<u64, StoreError>;
     /// Applies batches that were submitted together, each atomic on its own, in order, with as few syncs as one.
     async fn commit_many(&self, batches: Vec<Batch>) -> Vec<Result<u64, StoreError>>;
-    /// Whether the disk would still take batches that free nothing after others wrote `bytes` more to it.
-    fn room(&self, bytes: u64) -> Result<(), StoreError> {
-        let _unlimited = bytes;
+    /// Whether the disk would still take batches that free nothing after others wrote `_bytes` more to it.
+    fn room(&self, _bytes: u64) -> Result<(), StoreError> {
         Ok(())
     }
     /// Writes what is queued, refuses what comes later, and makes the next start quick. Its owner calls it last.
