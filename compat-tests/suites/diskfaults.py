@@ -1,4 +1,4 @@
-"""Disks that fail: a sync that reports an error, and a disk that is full."""
+"""Disks that fail: a sync that reports an error, a disk that is full, one that is not there."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 
 from harness.context import wait_for
 from harness.loopdev import LoopFs
+from harness.server import StartError
 from harness.sigv4 import http
 
 from .native import assign
@@ -129,3 +130,143 @@ def test_full_disk(t):
 def assign_quietly(s, fallback):
     r = http(s.addr["main"], "GET", "/dir/assign")
     return json.loads(r.body).get("fid", fallback) if r.status == 200 else fallback
+
+
+def fill_to_the_last_byte(path):
+    """Other programs take what is left: ENOSPC for everybody."""
+    left = 64 << 20
+    size = 0
+    with open(path, "wb") as f:
+        while left >= 512:
+            try:
+                os.posix_fallocate(f.fileno(), size, left)
+                size += left
+            except OSError:
+                left //= 2
+        try:
+            while True:
+                f.write(b"x" * 512)
+                f.flush()
+        except OSError:
+            pass
+
+
+def test_enospc(t):
+    """Not a byte is left, for another program took them all: writes are refused and nothing that was acknowledged is lost,
+    neither when space comes back while the server runs nor over a kill on the full disk."""
+    t.need_root("it mounts a small file system")
+    fs = LoopFs(t.dir, 768 << 20)
+    t.after(fs.destroy)
+    ballast = os.path.join(fs.point, "ballast")
+    s = t.server(data=os.path.join(fs.point, "data"))
+    t.after(s.kill)
+    c = t.s3(s)
+    want(c.call("PUT", "/buc").status, 200)
+    stored, natives = {}, {}
+
+    def write(name, n):
+        try:
+            r = c.put("buc", name, t.body(n, name))
+            if r.status == 200:
+                stored[name] = n
+            return r.status
+        except OSError:
+            c.close()
+            return 0
+
+    def write_native(name, n):
+        a = http(s.addr["main"], "GET", "/dir/assign")
+        fid = json.loads(a.body).get("fid") if a.status == 200 else fids[0]
+        r = http(s.addr["volume"], "PUT", "/" + fid, body=t.body(n, name))
+        if r.status in (200, 201):
+            natives[fid] = (name, n)
+        return r.status
+
+    def all_there():
+        for name, n in stored.items():
+            want(c.get("buc", name).body, t.body(n, name))
+        for fid, (name, n) in natives.items():
+            want(http(s.addr["volume"], "GET", "/" + fid).body, t.body(n, name))
+
+    fids = [assign(s)["fid"]]
+    for i in range(40):
+        want(write("before%d" % i, 1000 + i * 20_000), 200)
+        want(write_native("native%d" % i, 500 + i * 3000), 201)
+    rounds = 3
+    for round in range(rounds):
+        t.count("faults")
+        fill_to_the_last_byte(ballast)
+        with t.case("round %d: S3 says 503 and native 507" % round):
+            # The first ones may find space that was written ahead.
+            wait_for("S3 to refuse", lambda: write("full%d-%d" % (round, len(stored)), 300_000) == 503, timeout=30, every=0.1)
+            wait_for("native to refuse", lambda: write_native("full", 300_000) == 507, timeout=30, every=0.1)
+        with t.case("round %d: what was acknowledged is read on the full disk" % round):
+            all_there()
+        if round == rounds - 1:
+            s.kill()
+            os.unlink(ballast)
+            s.start()
+            c = t.s3(s)
+        else:
+            os.unlink(ballast)
+        with t.case("round %d: writes and deletes work again by themselves" % round):
+            wait_for("S3 to write again", lambda: write("after%d" % round, 200_000) == 200, timeout=90, every=0.3)
+            wait_for("native to write again", lambda: write_native("after%d" % round, 200_000) == 201, timeout=60, every=0.3)
+            want(c.delete("buc", "before%d" % round).status, 204)
+            del stored["before%d" % round]
+            all_there()
+    with t.case("all of it is there after a clean restart"):
+        s.stop()
+        s.start()
+        c = t.s3(s)
+        all_there()
+        listed = c.call("GET", "/buc", "list-type=2&max-keys=1000").body
+        for name in stored:
+            assert b"<Key>%s</Key>" % name.encode() in listed, name
+    s.stop()
+
+
+def test_lost_disk(t):
+    """A folder of volumes that is gone, empty or another one stops the start by name, and nothing is made in its place."""
+    s = t.server()
+    c = t.s3(s)
+    want(c.call("PUT", "/buc").status, 200)
+    want(c.put("buc", "o", b"kept").status, 200)
+    s.stop()
+    volumes, away = os.path.join(s.data, "volumes"), os.path.join(s.data, "away")
+    os.rename(volumes, away)
+
+    def refused(expect):
+        t.count("faults")
+        try:
+            s.start(10)
+        except StartError as e:
+            assert e.code not in (None, 0) and expect in str(e), e
+            return
+        raise AssertionError("the server started without its volumes")
+
+    with t.case("gone"):
+        refused("volumes is missing or empty")
+        assert not os.path.exists(volumes)
+    with t.case("an empty mount point"):
+        os.mkdir(volumes)
+        refused("volumes is missing or empty")
+        want(os.listdir(volumes), [])
+    with t.case("gone, and nothing but main remembers"):
+        mark = os.path.join(s.data, "volumes.uuid")
+        os.rename(mark, mark + ".away")
+        refused("main knows")
+        want(os.listdir(volumes), [])
+        os.rename(mark + ".away", mark)
+    with t.case("another one"):
+        other = t.server()
+        other.stop()
+        os.rmdir(volumes)
+        os.rename(os.path.join(other.data, "volumes"), volumes)
+        refused("is the folder of volumes")
+        os.rename(volumes, os.path.join(other.data, "volumes"))
+    with t.case("back again"):
+        os.rename(away, volumes)
+        s.start()
+        want(t.s3(s).get("buc", "o").body, b"kept")
+    s.stop()

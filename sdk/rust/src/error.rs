@@ -167,9 +167,7 @@ impl VolumeError {
             Self::Exists(_) => ErrorKind::AlreadyExists,
             Self::Mismatch(_) | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Fenced(_) => ErrorKind::Fenced,
-            Self::ReadOnly { .. } | Self::AtLimit { .. } | Self::Stopping => {
-                ErrorKind::Unavailable
-            }
+            Self::ReadOnly { .. } | Self::AtLimit { .. } | Self::Stopping => ErrorKind::Unavailable,
             Self::Full { .. } => ErrorKind::Exhausted,
             Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Io { .. } => ErrorKind::Internal,

@@ -27,7 +27,8 @@ pub(super) const DEK_ROW: &str = "meta/dek/1";
 pub(super) const DEK_GEN: u16 = 1;
 const FORMAT: u32 = 1;
 const UNSYNCED: &str = "UNSYNCED";
-const UNSYNCED_TEXT: &str = "the logs in this folder were not synced at every write (-fsync=false)\n";
+const UNSYNCED_TEXT: &str =
+    "the logs in this folder were not synced at every write (-fsync=false)\n";
 /// Info logs that are kept, and bytes of each.
 const INFO_LOGS: usize = 2;
 const INFO_LOG_BYTES: usize = 1 << 20;

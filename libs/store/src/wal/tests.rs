@@ -340,7 +340,10 @@ async fn a_store_that_ran_without_syncs_opens_by_itself_with_a_prefix() {
         let copy = config(&name, false);
         disk.create_dir_all(&copy.path).unwrap();
         for entry in names(&made.path).filter(|n| *n != "LOCK") {
-            write(&copy.path.join(&entry), &read_all(&disk, &made.path.join(&entry)).unwrap());
+            write(
+                &copy.path.join(&entry),
+                &read_all(&disk, &made.path.join(&entry)).unwrap(),
+            );
         }
         let (first, starts) = log_of(&whole[..split + skipped]);
         let (second, _) = log_of(&whole[split + skipped..]);
@@ -352,12 +355,19 @@ async fn a_store_that_ran_without_syncs_opens_by_itself_with_a_prefix() {
             _ => starts.iter().filter(|s| **s < left).count() - 1 - skipped,
         };
         for fsync in [false, false, true, true] {
-            let again = RocksConfig { fsync, ..copy.clone() };
-            let store = RocksStore::open(again, deps.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let again = RocksConfig {
+                fsync,
+                ..copy.clone()
+            };
+            let store =
+                RocksStore::open(again, deps.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
             let rows = store.scan(b"row/", b"row0", 1000).unwrap();
             assert_eq!(rows.len(), want, "{name}");
             let last = rows.last().map(|(key, _)| key.to_vec());
-            assert_eq!(last, (want > 0).then(|| format!("row/{:03}", want - 1).into_bytes()));
+            assert_eq!(
+                last,
+                (want > 0).then(|| format!("row/{:03}", want - 1).into_bytes())
+            );
             drop(store);
             assert_eq!(names(&copy.path).any(|n| n == "UNSYNCED"), !fsync, "{name}");
         }
