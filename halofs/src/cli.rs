@@ -38,6 +38,10 @@ pub(crate) enum Command {
 
 /// Flags of `halofs server`. `-dir` is the only one worth setting.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct ServerArgs {
     /// Data folder, made when absent.
     #[arg(long = "dir", default_value = "./halofs-data")]

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 /// Bytes in pieces, in order. Consumed from the front; a consumed piece is freed at once.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    pieces: VecDeque<Bytes>,
+    queue: VecDeque<Bytes>,
     len: usize,
     /// Where they go when they are dropped; see [`Pieces::lend`].
     home: Option<Arc<Mutex<Option<VecDeque<Bytes>>>>>,
@@ -30,7 +30,7 @@ impl Lent {
 impl Drop for Pieces {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            *home.lock() = Some(std::mem::take(&mut self.pieces));
+            *home.lock() = Some(std::mem::take(&mut self.queue));
         }
     }
 }
@@ -39,7 +39,7 @@ impl Drop for Pieces {
 impl Clone for Pieces {
     fn clone(&self) -> Self {
         Self {
-            pieces: self.pieces.clone(),
+            queue: self.queue.clone(),
             len: self.len,
             home: None,
         }
@@ -66,7 +66,7 @@ impl Pieces {
         if !piece.is_empty() {
             self.home = None;
             self.len += piece.len();
-            self.pieces.push_back(piece);
+            self.queue.push_back(piece);
         }
     }
 
@@ -82,13 +82,13 @@ impl Pieces {
 
     /// The pieces in order.
     pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.pieces.iter()
+        self.queue.iter()
     }
 
     /// Takes the next piece, whatever its size.
     pub fn pop(&mut self) -> Option<Bytes> {
         self.home = None;
-        let p = self.pieces.pop_front()?;
+        let p = self.queue.pop_front()?;
         self.len -= p.len();
         Some(p)
     }
@@ -103,7 +103,7 @@ impl Pieces {
             if p.len() > want {
                 out.push(p.split_to(want));
                 self.len += p.len();
-                self.pieces.push_front(p);
+                self.queue.push_front(p);
             } else {
                 out.push(p);
             }
@@ -116,7 +116,7 @@ impl Pieces {
         self.home = None;
         let mut left = n;
         while left > 0 {
-            let Some(p) = self.pieces.front_mut() else {
+            let Some(p) = self.queue.front_mut() else {
                 return;
             };
             let take = left.min(p.len());
@@ -125,19 +125,19 @@ impl Pieces {
             self.len -= take;
             left -= take;
             if p.is_empty() {
-                self.pieces.pop_front();
+                self.queue.pop_front();
             }
         }
     }
 
     /// All bytes as one string; copies unless there is one piece.
     pub fn into_bytes(mut self) -> Bytes {
-        if self.pieces.len() <= 1 {
+        if self.queue.len() <= 1 {
             return self.pop().unwrap_or_default();
         }
         self.home = None;
         let mut all = BytesMut::with_capacity(self.len);
-        self.pieces.iter().for_each(|p| all.extend_from_slice(p));
+        self.queue.iter().for_each(|p| all.extend_from_slice(p));
         all.freeze()
     }
 }

@@ -100,15 +100,15 @@ impl ChunkStore {
             let mut ticket = self.leases.take(avoid).await?;
             let fid = ticket.fid();
             ticket.begin_write();
-            let (sent, lent) = if body.len() < COUNTED_BYTES {
+            let (given, loan) = if body.len() < COUNTED_BYTES {
                 (body.clone(), None)
             } else {
-                let (sent, lent) = std::mem::take(&mut body).lend();
-                (sent, Some(lent))
+                let (pieces, loan) = std::mem::take(&mut body).lend();
+                (pieces, Some(loan))
             };
             let put = PutNeedle {
                 fid,
-                body: sent,
+                body: given,
                 owner: Some(owner.clone()),
                 name: NeedleName::default(),
                 compress: false,
@@ -126,8 +126,8 @@ impl ChunkStore {
                     ));
                 }
                 Err(error) if left > 0 && error.advice() == Advice::RetryElsewhere => {
-                    if let Some(lent) = lent {
-                        body = lent.back().ok_or_else(|| error.clone())?;
+                    if let Some(loan) = loan {
+                        body = loan.back().ok_or_else(|| error.clone())?;
                     }
                     tracing::warn!(%fid, %error, "chunk goes to another volume");
                     avoid = Some(fid.volume);

@@ -20,7 +20,8 @@ fn needles(key: &[u8], value: &[u8]) -> String {
             key: NeedleKey(c.key),
             cookie: Cookie(c.cookie),
         };
-        chunks.iter().map(|c| format!(" {}", fid(c))).collect()
+        let fids = chunks.iter().map(fid);
+        fids.fold(String::new(), |named, fid| format!("{named} {fid}"))
     };
     let named = match key.split(|b| *b == b'/').next() {
         Some(b"live" | b"ver") => pb::Object::decode(value).map(|o| fids(o.chunks)),

@@ -199,12 +199,12 @@ fn sealed(file: &dyn DiskFile, sealers: &Sealers, at: u64, head: &Head) -> anyho
     let layout = h.layout();
     let mut buf = vec![0; usize::try_from(layout.segment_len(0))? + TAG];
     let got = file.read_at(&mut buf, at + layout.segment_at(0))?;
-    let Some((sealed, tag)) = buf.get(..got).and_then(|b| b.split_last_chunk::<TAG>()) else {
+    let Some((text, tag)) = buf.get(..got).and_then(|b| b.split_last_chunk::<TAG>()) else {
         return Ok(", cut off".to_owned());
     };
-    let mut body = vec![0; sealed.len()];
+    let mut body = vec![0; text.len()];
     if keys
-        .open_segment(0, layout.segments() == 1, sealed, tag, &mut body)
+        .open_segment(0, layout.segments() == 1, text, tag, &mut body)
         .is_err()
     {
         return Ok(", does not open".to_owned());
