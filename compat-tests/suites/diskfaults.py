@@ -136,7 +136,7 @@ def fill_to_the_last_byte(path):
     """Other programs take what is left: ENOSPC for everybody."""
     left = 64 << 20
     size = 0
-    with open(path, "wb") as f:
+    with open(path, "wb", buffering=0) as f:
         while left >= 512:
             try:
                 os.posix_fallocate(f.fileno(), size, left)
@@ -146,7 +146,6 @@ def fill_to_the_last_byte(path):
         try:
             while True:
                 f.write(b"x" * 512)
-                f.flush()
         except OSError:
             pass
 
@@ -220,7 +219,7 @@ def test_enospc(t):
         s.start()
         c = t.s3(s)
         all_there()
-        listed = c.call("GET", "/buc", "list-type=2&max-keys=1000").body
+        listed = c.call("GET", "/buc", [("list-type", "2"), ("max-keys", "1000")]).body
         for name in stored:
             assert b"<Key>%s</Key>" % name.encode() in listed, name
     s.stop()
