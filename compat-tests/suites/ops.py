@@ -120,7 +120,9 @@ def test_refusals(t):
     with t.case("go-style flags"):
         for style in (["--s3.region=eu-test-1"], ["-s3.region", "eu-test-1"]):
             x = t.server(*style)
-            want(t.boto(x).meta.region_name, "us-east-1")
+            c = t.s3(x)
+            want(c.call("PUT", "/buc").status, 200)
+            want(c.call("HEAD", "/buc").header("x-amz-bucket-region"), "eu-test-1")
             x.kill()
     with t.case("version and help"):
         assert re.search(r"\d+\.\d+\.\d+", cli(t, "version").out)
