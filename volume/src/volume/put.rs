@@ -27,9 +27,9 @@ const INLINE_MAX: usize = 256 << 10;
 /// The end of what an index can address is kept for tombstones.
 const TOMBSTONES: u64 = 64 << 20;
 /// See [`Volume::check_limit`].
-const NATIVE_GRACE_MIN: u64 = 64 << 20;
+const GRACE_MIN: u64 = 64 << 20;
 /// See [`Volume::check_limit`].
-const NATIVE_GRACE_MAX: u64 = 1 << 30;
+const GRACE_MAX: u64 = 1 << 30;
 /// Bytes that are compared at once.
 const COMPARE: u64 = 1 << 20;
 
@@ -51,7 +51,7 @@ impl Volume {
             Allowed::Unchanged(stored) => return Ok(stored),
         };
         if seen == Slot::Absent {
-            self.check_limit(owned)?;
+            self.check_limit()?;
         }
         let work = {
             let (view, clock, rng) = (Arc::clone(&self.view), Arc::clone(clock), Arc::clone(rng));
@@ -87,16 +87,11 @@ impl Volume {
         }
     }
 
-    /// Leases and assigns count keys, not bytes. So a volume that has its size takes no new key, and passes its limit by
-    /// what is in flight at that moment and no more. Native clients may have got their fids before main heard of it, and
-    /// try no second one: theirs are taken a little longer.
-    fn check_limit(&self, owned: bool) -> Result<(), VolumeError> {
+    /// Leases and assigns count keys, not bytes, and fids were given out before main heard that a volume has its size
+    /// and made others. So a volume takes new keys a little longer; then none, and passes that by what is in flight.
+    fn check_limit(&self) -> Result<(), VolumeError> {
         let limit = self.size_limit.load(Ordering::Relaxed);
-        let grace = if owned {
-            0
-        } else {
-            (limit / 4).clamp(NATIVE_GRACE_MIN, NATIVE_GRACE_MAX)
-        };
+        let grace = (limit / 4).clamp(GRACE_MIN, GRACE_MAX);
         let size = self.view.published.read().end;
         if size < limit.saturating_add(grace) {
             return Ok(());

@@ -330,7 +330,9 @@ async fn a_store_that_ran_without_syncs_opens_by_itself_with_a_prefix() {
     drop(store);
     let disk = RealDisk;
     let names = |dir: &Path| disk.list(dir).unwrap().into_iter().map(|e| e.name);
-    let log = names(&made.path).rfind(|n| n.strip_suffix(".log").is_some()).unwrap();
+    let log = names(&made.path)
+        .rfind(|n| n.strip_suffix(".log").is_some())
+        .unwrap();
     let whole = records(&read_all(&disk, &made.path.join(&log)).unwrap());
     assert!(whole.len() >= ROWS, "{}", whole.len());
     let number: u64 = log.trim_end_matches(".log").parse().unwrap();
