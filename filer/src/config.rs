@@ -41,6 +41,8 @@ pub struct FilerConfig {
     pub clock_every: Duration,
     /// The operator says that needles which no row names are garbage, though the rows were restored from a backup.
     pub rows_confirmed: bool,
+    /// Rows are not synced, so a power cut sets them back by a second: needles beyond them prove no restore.
+    pub rows_may_lag: bool,
 }
 
 /// No commit takes longer from the look at its age to its place in the store's order.
@@ -71,6 +73,7 @@ impl Default for FilerConfig {
             orphan_rest: Duration::from_secs(1),
             clock_every: Duration::from_mins(5),
             rows_confirmed: false,
+            rows_may_lag: false,
         }
     }
 }

@@ -398,8 +398,8 @@ async fn open_filer(
         orphan_every: args
             .orphan_scan
             .then(|| Duration::from_secs(ORPHAN_SCAN_SECS)),
-        // Without syncs a power cut sets rows back by a second; that is no restore.
-        rows_confirmed: args.confirm_restore || !args.fsync,
+        rows_confirmed: args.confirm_restore,
+        rows_may_lag: !args.fsync,
         ..FilerConfig::default()
     };
     let deps = halofs_filer::Deps {

@@ -33,7 +33,7 @@ impl Filer {
             return Ok(());
         }
         if self.get(key::RESTORED)?.is_none() {
-            if !self.needles_beyond_leases().await? {
+            if self.config.rows_may_lag || !self.needles_beyond_leases().await? {
                 return Ok(());
             }
             let mut plan = Plan::default();

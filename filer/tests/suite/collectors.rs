@@ -280,6 +280,11 @@ async fn rows_from_a_backup_make_no_garbage_of_newer_needles() {
     w.filer.run_gc_once().await.unwrap();
     assert!(w.volumes.has(newer) && w.volumes.has(first));
 
+    // A start without syncs does not take it back.
+    w.config.rows_may_lag = true;
+    w.restart().await;
+    assert!(w.filer.metrics().restored);
+
     w.config.rows_confirmed = true;
     w.restart().await;
     assert!(w.filer.run_leases_once().await.unwrap() > 0);
