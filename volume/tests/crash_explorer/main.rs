@@ -73,6 +73,7 @@ fn no_crash_breaks_a_promise() {
         explorer.nested,
         explorer.resumed,
     );
+    println!("count: crash images {}", explorer.distinct.len());
     assert!(explorer.unsynced > floor / 10, "{}", explorer.unsynced);
 }
 
