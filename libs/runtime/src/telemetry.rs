@@ -8,6 +8,8 @@ use lines::Lines;
 
 pub(crate) mod access;
 mod lines;
+#[cfg(test)]
+pub(crate) mod sink;
 mod text;
 
 pub use lines::ACCESS;

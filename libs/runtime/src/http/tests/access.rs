@@ -1,25 +1,7 @@
 //! The log line of a request.
 
-use std::io;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
 use super::start;
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::telemetry::sink::Sink;
 
 /// The server runs on the test's own thread, so that its lines come here.
 #[tokio::test(flavor = "current_thread")]
